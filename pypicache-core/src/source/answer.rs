@@ -1,0 +1,101 @@
+//! What a source answers.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Body, Freshness, Trail};
+use crate::model::{ProjectList, ProjectPage, Sha256};
+
+/// A source's word. "Could not tell" is not among these: that is a [`super::SourceError`].
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// Here it is.
+    Found(T),
+    /// What the asker holds (its [`super::Ask::validators`]) is still right, for this long.
+    Unchanged(Freshness),
+    /// The origin says that there is no such thing; its word counts for this long.
+    Absent(Freshness),
+}
+
+impl<T> Answer<T> {
+    /// The found thing, `None` for both other words.
+    #[must_use]
+    pub fn found(self) -> Option<T> {
+        match self {
+            Self::Found(reply) => Some(reply),
+            Self::Unchanged(_) | Self::Absent(_) => None,
+        }
+    }
+
+    /// The same word about another thing.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Self::Found(reply) => Answer::Found(change(reply)),
+            Self::Unchanged(freshness) => Answer::Unchanged(freshness),
+            Self::Absent(freshness) => Answer::Absent(freshness),
+        }
+    }
+}
+
+/// What proves that a held page is still the upstream's (RFC 9110 section 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    /// Who gave them: they mean nothing to another upstream.
+    pub upstream: Arc<str>,
+    /// The entity tag, quotes and weakness mark included.
+    pub etag: Option<String>,
+    /// The `Last-Modified` date, as received.
+    pub last_modified: Option<String>,
+}
+
+/// A project's page with what has to be known to keep it.
+#[derive(Debug, Clone)]
+pub struct PageReply {
+    /// The page; equal pages of one source may be one value, and caches compare by pointer first.
+    pub page: Arc<ProjectPage>,
+    /// Its age and lifetime.
+    pub freshness: Freshness,
+    /// What to ask with next time.
+    pub validators: Option<Validators>,
+    /// Which caches it passed.
+    pub trail: Trail,
+}
+
+/// A project list with its age.
+#[derive(Debug, Clone)]
+pub struct ListReply {
+    /// The list.
+    pub list: Arc<ProjectList>,
+    /// Its age and lifetime.
+    pub freshness: Freshness,
+    /// Which caches it passed.
+    pub trail: Trail,
+}
+
+/// A file, a sibling, or a part of one.
+#[derive(Debug)]
+pub struct FileReply {
+    /// The bytes: all of `part` where it is set, else all of the file; empty if only facts were asked for.
+    pub body: Body,
+    /// The whole file's length in bytes, where known.
+    pub size: Option<u64>,
+    /// Which part the body is, as (offset, length); `None` for the whole.
+    pub part: Option<(u64, u64)>,
+    /// The whole file's digest, where known: the strong validator.
+    pub sha256: Option<Sha256>,
+    /// Which caches it passed.
+    pub trail: Trail,
+}
+
+/// A complete file on this machine's disk, already verified.
+#[derive(Debug, Clone)]
+pub struct HeldFile {
+    /// Open for reading.
+    pub file: Arc<std::fs::File>,
+    /// Length in bytes.
+    pub size: u64,
+    /// What the bytes were verified against.
+    pub sha256: Sha256,
+}

@@ -1,0 +1,190 @@
+//! How a source is asked.
+
+use std::sync::Arc;
+
+use super::Validators;
+use crate::model::{FileEntry, FilePath};
+
+/// What goes with every question.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// How far the question may travel.
+    pub reach: Reach,
+    /// What the asker holds already: a source that finds it still valid answers [`super::Answer::Unchanged`].
+    pub validators: Option<Validators>,
+    /// The tiers that the question came through, nearest last.
+    pub via: Via,
+}
+
+/// How far a question may travel: the request's `Cache-Control` (RFC 9111 section 5.2.1) in three words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// To the origin where needed.
+    #[default]
+    Anywhere,
+    /// To the origin in any case, before a held answer is given (`no-cache`, `max-age=0`).
+    Revalidate,
+    /// No further than what is held here (`only-if-cached`).
+    HeldOnly,
+}
+
+/// The `Via` chain of a question (RFC 9110 section 7.6.3): one pseudonym for each tier it came through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Via(Option<Arc<str>>);
+
+impl Via {
+    /// Reads a received field's value.
+    #[must_use]
+    pub fn received(value: &str) -> Self {
+        Self((!value.trim().is_empty()).then(|| value.trim().into()))
+    }
+
+    /// Whether a tier of this pseudonym has already passed the question on.
+    #[must_use]
+    pub fn contains(&self, pseudonym: &str) -> bool {
+        let Some(chain) = &self.0 else { return false };
+        chain
+            .split(',')
+            .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
+    }
+
+    /// The value for the next request, with the tier of this pseudonym added.
+    #[must_use]
+    pub fn and(&self, pseudonym: &str) -> String {
+        match &self.0 {
+            Some(chain) => format!("{chain}, 1.1 {pseudonym}"),
+            None => format!("1.1 {pseudonym}"),
+        }
+    }
+}
+
+/// Which file is asked for, and how much of it.
+#[derive(Debug, Clone)]
+pub struct FileQuestion {
+    /// The file's identity.
+    pub path: FilePath,
+    /// The file itself or a sibling.
+    pub sibling: Sibling,
+    /// Only this part. A source may answer with the whole all the same.
+    pub range: Option<ByteRange>,
+    /// Only the facts (length, digest), no bytes: the body of the answer is empty.
+    pub facts_only: bool,
+    /// The page's entry for the file, where the asker has it: spares the source a look-up.
+    pub entry: Option<Arc<FileEntry>>,
+}
+
+impl FileQuestion {
+    /// The whole file.
+    #[must_use]
+    pub fn whole(path: FilePath) -> Self {
+        Self {
+            path,
+            sibling: Sibling::File,
+            range: None,
+            facts_only: false,
+            entry: None,
+        }
+    }
+
+    /// The whole METADATA sibling.
+    #[must_use]
+    pub fn metadata(path: FilePath) -> Self {
+        Self {
+            sibling: Sibling::Metadata,
+            ..Self::whole(path)
+        }
+    }
+
+    /// The same question for a part only.
+    #[must_use]
+    pub fn with_range(mut self, range: ByteRange) -> Self {
+        self.range = Some(range);
+        self
+    }
+
+    /// The same question with the page's entry.
+    #[must_use]
+    pub fn with_entry(mut self, entry: Arc<FileEntry>) -> Self {
+        self.entry = Some(entry);
+        self
+    }
+}
+
+/// The file itself or something that lives beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sibling {
+    /// The distribution file.
+    File,
+    /// Its METADATA (PEP 658): `<file>.metadata`.
+    Metadata,
+}
+
+impl Sibling {
+    /// What is added to the file's URL.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::File => "",
+            Self::Metadata => ".metadata",
+        }
+    }
+}
+
+/// A single byte range as asked for (RFC 9110 section 14.1.2), positions counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From the first position to the second, both included.
+    Between(u64, u64),
+    /// From the position to the end.
+    From(u64),
+    /// The last so many bytes; the whole file where it is shorter.
+    Last(u64),
+}
+
+impl ByteRange {
+    /// Where the range lies in a file of `size` bytes, as (offset, length); `None` where it cannot be satisfied.
+    ///
+    /// ```
+    /// use pypicache_core::source::ByteRange;
+    /// assert_eq!(ByteRange::Last(500).within(200), Some((0, 200)));
+    /// assert_eq!(ByteRange::Between(10, 19).within(15), Some((10, 5)));
+    /// assert_eq!(ByteRange::From(15).within(15), None);
+    /// ```
+    #[must_use]
+    pub fn within(self, size: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::Between(first, last) if first <= last && first < size => {
+                Some((first, last.min(size - 1) - first + 1))
+            }
+            Self::From(first) if first < size => Some((first, size - first)),
+            Self::Last(count) if count > 0 && size > 0 => Some((size - count.min(size), count.min(size))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn via_grows_and_finds_loops() {
+        let first = Via::received("").and("laptop");
+        let second = Via::received(&first).and("team");
+        assert_eq!(second, "1.1 laptop, 1.1 team");
+        assert!(Via::received(&second).contains("laptop"));
+        assert!(!Via::received(&second).contains("lap"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_never_leaves_the_file(first in 0u64.., last in 0u64.., size in 0u64..) {
+            for range in [ByteRange::Between(first, last), ByteRange::From(first), ByteRange::Last(last)] {
+                if let Some((offset, length)) = range.within(size) {
+                    prop_assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= size));
+                }
+            }
+        }
+    }
+}
