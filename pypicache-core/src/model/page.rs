@@ -90,6 +90,8 @@ pub enum CoreMetadata {
     Offered,
     /// Offered, with the digest of its bytes.
     Digest(Sha256),
+    /// Not offered by the origin: this tier takes it out of the wheel when it is asked for.
+    Derived,
 }
 
 impl Default for ProjectStatus {

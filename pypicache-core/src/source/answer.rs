@@ -8,7 +8,7 @@ use super::{Body, Freshness, Trail};
 use crate::model::{ProjectList, ProjectPage, Sha256};
 
 /// A source's word. "Could not tell" is not among these: that is a [`super::SourceError`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Answer<T> {
     /// Here it is.
     Found(T),

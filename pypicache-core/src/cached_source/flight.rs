@@ -1,0 +1,116 @@
+//! One piece of work per key, however many ask for it.
+//!
+//! The work runs in a task of its own: an asker who leaves stops nobody, and one who comes later joins. When
+//! the work is done, or has panicked, its key is free again.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// The pieces of work under way. Clones share them.
+pub(super) struct Flights<K, V> {
+    /// A std mutex: held for a look-up only, never across an await.
+    under_way: UnderWay<K, V>,
+}
+
+type UnderWay<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<V>>>>;
+
+/// A piece of work under way, to be watched.
+pub(super) struct Flight<V> {
+    /// What the work has told of itself so far.
+    pub(super) progress: watch::Receiver<V>,
+    /// Whether the work was begun for this asker.
+    pub(super) led: bool,
+}
+
+/// Frees the key when the work ends, in whichever way.
+struct Landing<K: Hash + Eq, V> {
+    key: K,
+    under_way: UnderWay<K, V>,
+}
+
+impl<K: Hash + Eq, V> Drop for Landing<K, V> {
+    fn drop(&mut self) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+impl<K, V> Flights<K, V>
+where
+    K: Hash + Eq + Clone + Send + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(super) fn new() -> Self {
+        Self { under_way: Arc::default() }
+    }
+
+    /// Joins the work for `key`; where it is not under way, `begin` makes it, and tells its progress from `initial` on.
+    pub(super) fn join<F>(&self, key: &K, initial: V, begin: impl FnOnce(watch::Sender<V>) -> F) -> Flight<V>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = under_way.get(key) {
+            return Flight { progress: progress.clone(), led: false };
+        }
+        let (sender, progress) = watch::channel(initial);
+        under_way.insert(key.clone(), progress.clone());
+        let landing = Landing { key: key.clone(), under_way: self.under_way.clone() };
+        let work = begin(sender);
+        tokio::spawn(async move {
+            let _landing = landing;
+            work.await;
+        });
+        Flight { progress, led: true }
+    }
+
+    /// What is under way for `key`, if anything is.
+    pub(super) fn watch(&self, key: &K) -> Option<watch::Receiver<V>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
+
+impl<V: Clone> Flight<Option<V>> {
+    /// The work's result; `None` where it panicked or the runtime is stopping.
+    pub(super) async fn landed(&mut self) -> Option<V> {
+        self.progress.wait_for(Option::is_some).await.ok()?.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::sync::Notify;
+
+    #[tokio::test]
+    async fn a_leader_that_leaves_stops_nobody_and_the_work_runs_once() {
+        let flights: Flights<&str, Option<u32>> = Flights::new();
+        let (runs, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        let begin = |told: watch::Sender<Option<u32>>| {
+            let (runs, gate) = (runs.clone(), gate.clone());
+            async move {
+                gate.notified().await;
+                let _ = told.send(Some(runs.fetch_add(1, Ordering::SeqCst) + 7));
+            }
+        };
+        let leader = flights.join(&"key", None, begin);
+        let mut follower = flights.join(&"key", None, begin);
+        assert!(leader.led && !follower.led);
+        drop(leader);
+        gate.notify_one();
+        assert_eq!(follower.landed().await, Some(7));
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_frees_the_key() {
+        let flights: Flights<&str, Option<u32>> = Flights::new();
+        assert_eq!(flights.join(&"key", None, |_told| async { panic!("on purpose") }).landed().await, None);
+        let again = |told: watch::Sender<_>| async move { told.send_replace(Some(1)); };
+        assert_eq!(flights.join(&"key", None, again).landed().await, Some(1));
+    }
+}

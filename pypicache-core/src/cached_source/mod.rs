@@ -1,0 +1,167 @@
+//! A store in front of another source: answers from what is held, fetches the rest once, survives outages.
+//!
+//! This is the tier. It knows nothing of HTTP: nested or chained with other sources it behaves the same, and
+//! put in front of another tier it inherits that one's ages instead of adding a lifetime of its own.
+//!
+//! A **page** ([`pages`]) is answered from memory or disk while it is fresh; when stale it is confirmed by a conditional question;
+//! while the source behind is slow or broken, the held page goes out with its age. A **file** ([`files`]) is answered
+//! from the store, or carried in by one [`transfer`] that every asker follows. METADATA that no upstream
+//! offers is taken out of the wheel ([`siblings`]).
+//!
+//! | asked for | held, fresh | held, stale | not held |
+//! |---|---|---|---|
+//! | page | at once | confirmed, or with its age | fetched, or "could not tell" |
+//! | file | at once | (files do not age) | streamed while it is fetched, verified at the end |
+
+mod files;
+mod flight;
+mod held;
+mod pages;
+mod siblings;
+mod transfer;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::Clock;
+use crate::model::{FilePath, ProjectName};
+use crate::source::{Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, Sibling, SourceError};
+use crate::store::DiskStore;
+use flight::Flights;
+use held::HeldPage;
+use transfer::Progress;
+
+/// How a [`CachedSource`] behaves; the defaults suit PyPI and other tiers alike.
+#[derive(Debug, Clone)]
+pub struct CacheOptions {
+    /// Never ask the source behind; answer from what is held.
+    pub offline: bool,
+    /// How long a held, stale page may wait for its confirmation before it goes out as it is.
+    pub patience: Duration,
+    /// For how long after a failure held pages do not wait at all (confirmation goes on behind).
+    pub wariness: Duration,
+    /// How many files on pages are kept in memory, counted over all pages.
+    pub pages_in_memory: u64,
+    /// What tells the time.
+    pub clock: Clock,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self {
+            offline: false,
+            patience: Duration::from_millis(500),
+            wariness: Duration::from_secs(5),
+            pages_in_memory: 500_000,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A source with a store in front. Clones share everything.
+#[derive(Clone)]
+pub struct CachedSource {
+    shared: Arc<Shared>,
+}
+
+/// A file or sibling of it: what a transfer is about.
+type FileKey = (FilePath, Sibling);
+
+/// What a page flight ends with: the word now held (`None`: never existed), and whether it only was confirmed.
+type PageLanding = Option<Result<(Option<Arc<HeldPage>>, PageNews), SourceError>>;
+
+/// What asking for a page brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageNews {
+    New,
+    Confirmed,
+    Absent(crate::source::Freshness),
+}
+
+struct Shared {
+    name: Arc<str>,
+    inner: Arc<dyn IndexSource>,
+    store: DiskStore,
+    options: CacheOptions,
+    pages: moka::sync::Cache<ProjectName, Arc<HeldPage>>,
+    page_flights: Flights<ProjectName, PageLanding>,
+    transfers: Flights<FileKey, Progress>,
+    sibling_flights: Flights<FileKey, Option<Result<Answer<Bytes>, SourceError>>>,
+    /// Absences that the origin told, while they count.
+    absent: moka::sync::Cache<ProjectName, (std::time::SystemTime, crate::source::Freshness)>,
+    /// Files that a page lists although their name speaks of another project.
+    strays: moka::sync::Cache<FilePath, ProjectName>,
+    /// Projects whose page lost all its files at once: not believed until it is said again.
+    doubted: moka::sync::Cache<ProjectName, ()>,
+    /// When the source behind last failed. A std mutex: held for a read or a write.
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl CachedSource {
+    /// Puts `store` in front of `inner`. `name` is the source's name in the configuration: it keeps records
+    /// apart in a shared store, and stands in `Cache-Status`.
+    pub fn new(name: &str, inner: impl IndexSource, store: DiskStore, options: CacheOptions) -> Self {
+        let pages = moka::sync::Cache::builder()
+            .weigher(|_, held: &Arc<HeldPage>| u32::try_from(held.page.files.len() + 10).unwrap_or(u32::MAX))
+            .max_capacity(options.pages_in_memory)
+            .build();
+        let shared = Shared {
+            name: name.into(),
+            inner: Arc::new(inner),
+            store,
+            options,
+            pages,
+            page_flights: Flights::new(),
+            transfers: Flights::new(),
+            sibling_flights: Flights::new(),
+            absent: moka::sync::Cache::new(10_000),
+            strays: moka::sync::Cache::new(10_000),
+            doubted: moka::sync::Cache::new(1_000),
+            failed_at: Mutex::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Shared {
+    /// Whether the source behind may not be asked for this question.
+    fn is_held_only(&self, ask: &Ask) -> bool {
+        self.options.offline || ask.reach == Reach::HeldOnly
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl IndexSource for CachedSource {
+    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+        self.shared.projects(ask).await
+    }
+
+    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+        self.shared.page(project, ask).await
+    }
+
+    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        match question.sibling {
+            Sibling::File => self.shared.file(question, ask).await,
+            Sibling::Metadata => self.shared.metadata(question, ask).await,
+        }
+    }
+}
+
+impl fmt::Display for CachedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cache {} over {}", self.shared.name, self.shared.inner)
+    }
+}
+
+impl fmt::Debug for CachedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedSource({self})")
+    }
+}

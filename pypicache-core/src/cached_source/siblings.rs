@@ -1,0 +1,199 @@
+//! METADATA siblings: held, proxied and checked, or taken out of the wheel.
+//!
+//! What the page advertises has to be served, or installers give up. So where the upstream offers none, or
+//! offers it and then does not have it, METADATA is read out of the wheel: out of the held one, else by a few
+//! byte ranges, else (an upstream without ranges) out of the wheel once that has been fetched whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::files::part_of;
+use super::transfer::{State, blocking};
+use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
+use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
+use crate::source::{Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource as _};
+use crate::source::{Outcome, Sibling, SourceError, Trail};
+
+/// The largest METADATA that is accepted, in bytes.
+const METADATA_LIMIT: usize = 16 * 1024 * 1024;
+
+impl Shared {
+    pub(super) async fn metadata(self: &Arc<Self>, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        let entry = match self.entry_of(question, ask).await? {
+            Answer::Found(entry) => entry,
+            Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
+        };
+        if entry.core_metadata == CoreMetadata::None {
+            return Ok(Answer::Absent(Freshness::default()));
+        }
+        if let Some(held) = self.held_file(&entry, Sibling::Metadata).await {
+            return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
+        }
+        if let Some(wheel) = self.held_file(&entry, Sibling::File).await
+            && let Ok(bytes) = self.out_of_held(&entry, wheel).await
+        {
+            self.keep(&entry, &bytes).await;
+            return self.reply_bytes(bytes, question, Outcome::Hit).map(Answer::Found);
+        }
+        if self.is_held_only(ask) {
+            return Err(SourceError::not_held(format_args!("{}.metadata", question.path)));
+        }
+        self.fetched_metadata(question, &entry, ask).await
+    }
+
+    async fn fetched_metadata(self: &Arc<Self>, question: &FileQuestion, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        let begin = |told: watch::Sender<_>| {
+            let (shared, entry, ask) = (self.clone(), entry.clone(), Ask { validators: None, ..ask.clone() });
+            async move {
+                let answer = shared.proxied_or_derived(&entry, &ask).await;
+                if let Ok(Answer::Found(bytes)) = &answer {
+                    shared.keep(&entry, bytes).await;
+                }
+                told.send_replace(Some(answer));
+            }
+        };
+        let mut flight = self.sibling_flights.join(&(entry.path.clone(), Sibling::Metadata), None, begin);
+        let outcome = if flight.led { Outcome::Miss } else { Outcome::Collapsed };
+        let landed = flight.landed().await.unwrap_or_else(|| Err(self.metadata_failed(entry, Cause::Broken("the fetch was given up".into()))));
+        match landed? {
+            Answer::Found(bytes) => self.reply_bytes(bytes, question, outcome).map(Answer::Found),
+            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
+        }
+    }
+
+    async fn proxied_or_derived(self: &Arc<Self>, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Answer<Bytes>, SourceError> {
+        if entry.core_metadata != CoreMetadata::Derived {
+            let question = FileQuestion::metadata(entry.path.clone()).with_entry(entry.clone());
+            match self.inner.file(&question, ask).await? {
+                Answer::Found(reply) => {
+                    let bytes = reply.body.collect(METADATA_LIMIT).await;
+                    let bytes = bytes.map_err(|error| self.metadata_failed(entry, Cause::Broken(error.to_string().into())))?;
+                    return self.checked(entry, bytes).map(Answer::Found);
+                }
+                Answer::Unchanged(freshness) | Answer::Absent(freshness) if entry.filename.kind() != FileKind::Wheel => {
+                    return Ok(Answer::Absent(freshness));
+                }
+                Answer::Unchanged(_) | Answer::Absent(_) => {
+                    tracing::warn!(file = %entry.path, source = %self.name, "an upstream advertises METADATA and does not have it; it is taken out of the wheel");
+                }
+            }
+        }
+        let bytes = self.derived(entry, ask).await?;
+        self.checked(entry, bytes).map(Answer::Found)
+    }
+
+    /// Reads METADATA out of a wheel that is not held.
+    async fn derived(self: &Arc<Self>, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Bytes, SourceError> {
+        if let Some(size) = self.size_by_ranges(entry, ask).await? {
+            let fetch = |offset, length| self.stretch(entry, offset, length, ask);
+            match wheel_metadata_by_ranges(size, fetch).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(RangedError::Fetch(error)) => return Err(error),
+                Err(error) => tracing::debug!(file = %entry.path, %error, "METADATA cannot be had by ranges; the wheel is fetched"),
+            }
+        }
+        let (mut progress, _) = self.transfer(entry, ask);
+        let ended = progress.wait_for(|progress| matches!(progress.state, State::Done(_) | State::Failed(_) | State::Absent(_))).await;
+        match ended.map(|progress| progress.state.clone()) {
+            Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await,
+            Ok(State::Failed(error)) => Err(error),
+            _ => Err(self.metadata_failed(entry, Cause::Broken("the wheel could not be fetched".into()))),
+        }
+    }
+
+    /// The wheel's size, if its upstream answers ranges.
+    async fn size_by_ranges(&self, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Option<u64>, SourceError> {
+        let question = FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()).with_range(ByteRange::Last(1));
+        match self.inner.file(&question, ask).await? {
+            Answer::Found(reply) if reply.part.is_some() => Ok(reply.size.or(entry.size)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn stretch(&self, entry: &Arc<FileEntry>, offset: u64, length: u64, ask: &Ask) -> Result<Bytes, SourceError> {
+        let range = ByteRange::Between(offset, offset + length.saturating_sub(1));
+        let question = FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()).with_range(range);
+        match self.inner.file(&question, ask).await? {
+            Answer::Found(reply) if reply.part == Some((offset, length)) => {
+                let limit = usize::try_from(length).unwrap_or(usize::MAX);
+                let bytes = reply.body.collect(limit).await;
+                bytes.map_err(|error| self.metadata_failed(entry, Cause::Broken(error.to_string().into())))
+            }
+            _ => Err(self.metadata_failed(entry, Cause::Mismatch("the upstream answered another range than it was asked for".into()))),
+        }
+    }
+
+    async fn out_of_held(&self, entry: &FileEntry, wheel: HeldFile) -> Result<Bytes, SourceError> {
+        let read = move || wheel_metadata(std::io::BufReader::new(Reader { file: wheel, position: 0 })).map_err(std::io::Error::other);
+        blocking(read).await.map_err(|error| {
+            self.metadata_failed(entry, Cause::Nonsense(format!("no METADATA can be read from the wheel: {error}").into()))
+        })
+    }
+
+    fn checked(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
+        match entry.core_metadata {
+            CoreMetadata::Digest(listed) if Sha256::of(&bytes) != listed => {
+                let reason = format!("the page says sha256 {listed} of METADATA, the bytes have {}", Sha256::of(&bytes));
+                Err(self.metadata_failed(entry, Cause::Mismatch(reason.into())))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    async fn keep(self: &Arc<Self>, entry: &FileEntry, bytes: &Bytes) {
+        let (shared, copy) = (self.clone(), bytes.clone());
+        match blocking(move || shared.store.publish_bytes(&copy)).await {
+            Ok(sha256) if !matches!(entry.core_metadata, CoreMetadata::Digest(_)) => {
+                self.note_digest(&entry.path, Sibling::Metadata, sha256).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(file = %entry.path, store = %self.store, %error, "METADATA was served but cannot be kept"),
+        }
+    }
+
+    fn reply_bytes(&self, bytes: Bytes, question: &FileQuestion, outcome: Outcome) -> Result<FileReply, SourceError> {
+        let size = bytes.len() as u64;
+        let sha256 = Some(Sha256::of(&bytes));
+        let part = part_of(question, size)?;
+        let body = match part {
+            _ if question.facts_only => Bytes::new(),
+            // `within` keeps both inside the bytes, which are in memory.
+            Some((offset, length)) => bytes.slice(usize::try_from(offset).unwrap_or(0)..usize::try_from(offset + length).unwrap_or(0)),
+            None => bytes,
+        };
+        Ok(FileReply { body: Body::Bytes(body), size: Some(size), part, sha256, trail: Trail::of(&self.name, outcome) })
+    }
+
+    fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {
+        SourceError::unavailable(format_args!("{}.metadata", entry.path), &self.name, cause)
+    }
+}
+
+/// Reads a shared open file from a position of its own.
+struct Reader {
+    file: HeldFile,
+    position: u64,
+}
+
+impl std::io::Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(&*self.file.file, buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl std::io::Seek for Reader {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let position = match to {
+            std::io::SeekFrom::Start(position) => Some(position),
+            std::io::SeekFrom::End(offset) => self.file.size.checked_add_signed(offset),
+            std::io::SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}

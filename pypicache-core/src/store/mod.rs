@@ -1,0 +1,193 @@
+//! Where bytes and records rest on the local disk.
+//!
+//! The store knows nothing of sources or the network. It holds two things: *blobs*, whole files that were
+//! verified and are named by their SHA-256, and *records*, small JSON documents (a page, a file's digest) named
+//! by what they describe. Both appear at once and whole: they are written in `staging/`, synced, renamed, and
+//! the directory is synced. A crash at any step leaves the old state or the new. What cannot be read is logged
+//! and treated as not there, so it heals by being fetched again.
+//!
+//! ```text
+//! <directory>/
+//!   CACHEDIR.TAG                      backup tools skip the directory
+//!   v1/
+//!     blobs/<2 digits>/<sha256>       whole, verified; the modification time is the time of last use
+//!     records/<kind>/<source>/<2 digits>/<sha256 of the key>.json
+//!     staging/                        being written; locked by the writer, leftovers are removed at start
+//! ```
+//!
+//! Keys are hashed, so no name from outside ever becomes a path, and any file system will do. Several
+//! processes may share a directory: nothing is changed in place. A new layout gets a new `v` directory.
+
+mod eviction;
+mod records;
+mod staging;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use records::RecordKind;
+pub use staging::Staging;
+
+use crate::model::Sha256;
+use crate::source::HeldFile;
+use eviction::Usage;
+
+/// A blob's time of last use is written at most this often.
+const USE_GRANULARITY: Duration = Duration::from_secs(600);
+
+/// A directory of blobs and records. Clones share it.
+#[derive(Clone)]
+pub struct DiskStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: PathBuf,
+    usage: Usage,
+}
+
+/// The directory cannot be used as a store.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache directory {} cannot be used; name another one, or give this user write access", directory.display())]
+pub struct StoreError {
+    directory: PathBuf,
+    #[source]
+    cause: io::Error,
+}
+
+impl DiskStore {
+    /// Opens the store in `directory`, making it where needed, and removes what crashed writers left in staging.
+    ///
+    /// With `max_size` (bytes), blobs that were not used for longest are removed whenever all blobs together
+    /// exceed it; without, nothing is ever removed.
+    pub fn open(directory: impl Into<PathBuf>, max_size: Option<u64>) -> Result<Self, StoreError> {
+        let directory = directory.into();
+        let root = directory.join("v1");
+        prepare(&directory, &root).map_err(|cause| StoreError { directory, cause })?;
+        let usage = Usage::new(root.join("blobs"), max_size);
+        Ok(Self { shared: Arc::new(Shared { root, usage }) })
+    }
+
+    /// The blob with this digest, open, `None` where it is not held. Blocks.
+    pub fn blob(&self, sha256: Sha256) -> io::Result<Option<HeldFile>> {
+        let file = match File::open(self.blob_path(sha256)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let facts = file.metadata()?;
+        if facts.modified()?.elapsed().is_ok_and(|unused| unused > USE_GRANULARITY) {
+            // Only a hint for eviction: a read-only directory must not fail the read.
+            let _ = file.set_modified(SystemTime::now());
+        }
+        Ok(Some(HeldFile { file: Arc::new(file), size: facts.len(), sha256 }))
+    }
+
+    /// An empty file to write into. Blocks.
+    pub fn stage(&self) -> io::Result<Staging> {
+        Staging::create(&self.shared.root.join("staging"))
+    }
+
+    /// Makes a staged file the blob of `sha256`, durably. The caller has verified the digest. Blocks.
+    pub fn publish(&self, staging: Staging, sha256: Sha256) -> io::Result<()> {
+        let size = staging.file().metadata()?.len();
+        staging.publish(&self.blob_path(sha256))?;
+        self.shared.usage.added(size);
+        Ok(())
+    }
+
+    /// Keeps bytes that are in memory as a blob and gives their digest. Blocks.
+    pub fn publish_bytes(&self, bytes: &[u8]) -> io::Result<Sha256> {
+        let sha256 = Sha256::of(bytes);
+        if !self.blob_path(sha256).exists() {
+            let staging = self.stage()?;
+            (&**staging.file()).write_all(bytes)?;
+            self.publish(staging, sha256)?;
+        }
+        Ok(sha256)
+    }
+
+    fn blob_path(&self, sha256: Sha256) -> PathBuf {
+        let hex = sha256.to_hex();
+        self.shared.root.join("blobs").join(&hex[..2]).join(hex)
+    }
+}
+
+fn prepare(directory: &Path, root: &Path) -> io::Result<()> {
+    for part in ["blobs", "records", "staging"] {
+        fs::create_dir_all(root.join(part))?;
+    }
+    let tag = directory.join("CACHEDIR.TAG");
+    if !tag.exists() {
+        fs::write(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n")?;
+    }
+    staging::remove_leftovers(&root.join("staging"))
+}
+
+impl fmt::Display for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.shared.root.display())
+    }
+}
+
+impl fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DiskStore({})", self.shared.root.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_appears_whole_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(directory.path(), None).unwrap();
+        let digest = store.publish_bytes(b"hello").unwrap();
+        let again = DiskStore::open(directory.path(), None).unwrap();
+        assert_eq!(again.blob(digest).unwrap().unwrap().size, 5);
+        assert!(again.blob(Sha256::of(b"other")).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_abandoned_write_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(directory.path(), None).unwrap();
+        let staging = store.stage().unwrap();
+        (&**staging.file()).write_all(b"half").unwrap();
+        let left = || fs::read_dir(directory.path().join("v1/staging")).unwrap().count();
+        assert_eq!(left(), 1);
+        let _second_process = DiskStore::open(directory.path(), None).unwrap();
+        assert_eq!(left(), 1, "another process must not remove what is being written");
+        drop(staging);
+        assert_eq!(left(), 0);
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_removed_at_start() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(DiskStore::open(directory.path(), None).unwrap());
+        let leftover = directory.path().join("v1/staging/crashed");
+        fs::write(&leftover, b"half").unwrap();
+        drop(DiskStore::open(directory.path(), None).unwrap());
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn the_cap_holds_and_the_least_recently_used_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
+        let blob = |fill: u8| store.publish_bytes(&[fill; 1000]).unwrap();
+        let (first, second) = (blob(1), blob(2));
+        let aged = SystemTime::now() - Duration::from_secs(86_400);
+        File::open(store.blob_path(second)).unwrap().set_modified(aged).unwrap();
+        let third = blob(3);
+        assert!(store.blob(second).unwrap().is_none());
+        assert!(store.blob(first).unwrap().is_some() && store.blob(third).unwrap().is_some());
+    }
+}
