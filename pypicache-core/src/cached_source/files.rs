@@ -97,14 +97,9 @@ impl Shared {
     }
 
     pub(super) fn reply_held(&self, held: &HeldFile, question: &FileQuestion, outcome: Outcome) -> Result<FileReply, SourceError> {
-        let part = part_of(question, held.size)?;
-        let (offset, length) = part.unwrap_or((0, held.size));
-        let body = match question.facts_only {
-            true => Body::empty(),
-            false => Body::File(LocalFile { file: held.file.clone(), offset, length }),
-        };
-        let trail = Trail::of(&self.name, outcome);
-        Ok(FileReply { body, size: Some(held.size), part, sha256: Some(held.sha256), trail })
+        let body = Body::File(LocalFile { file: held.file.clone(), offset: 0, length: held.size });
+        let reply = FileReply::of_whole(body, held.sha256, question)?;
+        Ok(FileReply { trail: Trail::of(&self.name, outcome), ..reply })
     }
 
     fn facts(&self, entry: &FileEntry, size: u64) -> FileReply {
@@ -234,7 +229,7 @@ fn digest_key(path: &FilePath, sibling: Sibling) -> String {
 }
 
 /// Where the asked range lies, `None` for the whole.
-pub(super) fn part_of(question: &FileQuestion, size: u64) -> Result<Option<(u64, u64)>, SourceError> {
+fn part_of(question: &FileQuestion, size: u64) -> Result<Option<(u64, u64)>, SourceError> {
     match question.range {
         None => Ok(None),
         Some(range) => range.within(size).map(Some).ok_or(SourceError::RangeOutside { size }),

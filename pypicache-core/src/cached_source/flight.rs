@@ -109,7 +109,14 @@ mod tests {
     #[tokio::test]
     async fn a_panic_frees_the_key() {
         let flights: Flights<&str, Option<u32>> = Flights::new();
-        assert_eq!(flights.join(&"key", None, |_told| async { panic!("on purpose") }).landed().await, None);
+        let broken = |told: watch::Sender<_>| async move {
+            let _told = told;
+            panic!("on purpose")
+        };
+        assert_eq!(flights.join(&"key", None, broken).landed().await, None);
+        while flights.watch(&"key").is_some() {
+            tokio::task::yield_now().await;
+        }
         let again = |told: watch::Sender<_>| async move { told.send_replace(Some(1)); };
         assert_eq!(flights.join(&"key", None, again).landed().await, Some(1));
     }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::files::part_of;
 use super::transfer::{State, blocking};
 use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
 use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
@@ -155,16 +154,9 @@ impl Shared {
     }
 
     fn reply_bytes(&self, bytes: Bytes, question: &FileQuestion, outcome: Outcome) -> Result<FileReply, SourceError> {
-        let size = bytes.len() as u64;
-        let sha256 = Some(Sha256::of(&bytes));
-        let part = part_of(question, size)?;
-        let body = match part {
-            _ if question.facts_only => Bytes::new(),
-            // `within` keeps both inside the bytes, which are in memory.
-            Some((offset, length)) => bytes.slice(usize::try_from(offset).unwrap_or(0)..usize::try_from(offset + length).unwrap_or(0)),
-            None => bytes,
-        };
-        Ok(FileReply { body: Body::Bytes(body), size: Some(size), part, sha256, trail: Trail::of(&self.name, outcome) })
+        let sha256 = Sha256::of(&bytes);
+        let reply = FileReply::of_whole(Body::Bytes(bytes), sha256, question)?;
+        Ok(FileReply { trail: Trail::of(&self.name, outcome), ..reply })
     }
 
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {

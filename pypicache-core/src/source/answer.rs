@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Freshness, Trail};
+use super::{Body, FileQuestion, Freshness, LocalFile, SourceError, Trail};
 use crate::model::{ProjectList, ProjectPage, Sha256};
 
 /// A source's word. "Could not tell" is not among these: that is a [`super::SourceError`].
@@ -87,6 +87,35 @@ pub struct FileReply {
     pub sha256: Option<Sha256>,
     /// Which caches it passed.
     pub trail: Trail,
+}
+
+impl FileReply {
+    /// The answer of a source that has all of the file at hand: the asked part of it, or its facts only.
+    pub fn of_whole(body: Body, sha256: Sha256, question: &FileQuestion) -> Result<Self, SourceError> {
+        let size = match &body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(file) => file.length,
+            Body::Stream(_) => return Ok(Self { body, size: None, part: None, sha256: Some(sha256), trail: Trail::default() }),
+        };
+        let part = match question.range {
+            Some(range) => Some(range.within(size).ok_or(SourceError::RangeOutside { size })?),
+            None => None,
+        };
+        let (offset, length) = part.unwrap_or((0, size));
+        let body = match body {
+            _ if question.facts_only => Body::empty(),
+            Body::File(file) => Body::File(LocalFile { offset: file.offset + offset, length, ..file }),
+            // `within` keeps both inside the bytes, which are in memory.
+            Body::Bytes(bytes) => Body::Bytes(bytes.slice(usize_of(offset)..usize_of(offset + length))),
+            stream => stream,
+        };
+        Ok(Self { body, size: Some(size), part, sha256: Some(sha256), trail: Trail::default() })
+    }
+}
+
+/// For positions inside bytes that are in memory.
+fn usize_of(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
 }
 
 /// A complete file on this machine's disk, already verified.

@@ -1,0 +1,218 @@
+//! A live directory of wheels and sdists: drop a file in, and it is listed with all that a page tells.
+//!
+//! This is an origin, not a cache: what is in the directory exists, what is not does not. Each question looks
+//! at the directory anew (names and times only). Digest and METADATA of a file are worked out once, when its
+//! project is first asked for, and again only if the file changes. Files in sub-directories count; hidden
+//! ones, and links that lead out of the directory, do not.
+
+mod facts;
+mod scan;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
+use crate::source::{Answer, Ask, Body, FileQuestion, FileReply, Freshness, IndexSource, ListReply, LocalFile, PageReply};
+use crate::source::{Sibling, SourceError, Trail, Validators};
+use facts::Facts;
+use scan::{Found, Stamp};
+
+/// A directory whose files are offered as they are.
+///
+/// ```no_run
+/// use pypicache_core::disk_source::DiskSource;
+/// use pypicache_core::model::ProjectName;
+/// use pypicache_core::source::IndexSourceExt;
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let wheels = DiskSource::new("wheels", "/srv/wheels");
+/// if let Some(reply) = wheels.get_page(&ProjectName::parse("acme-tools")?).await? {
+///     println!("{} files", reply.page.files.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct DiskSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: Arc<str>,
+    directory: PathBuf,
+    /// What is known of each file as it stood at its stamp. A std mutex: held for look-ups only.
+    facts: Mutex<HashMap<PathBuf, (Stamp, Arc<Facts>)>>,
+    /// Held while files are read, so that nobody works out the same digest twice.
+    reading: Mutex<()>,
+    /// The last page of each project, given again while nothing changed.
+    pages: Mutex<HashMap<ProjectName, Arc<ProjectPage>>>,
+}
+
+impl DiskSource {
+    /// The files below `directory`, offered by a source of this name. Nothing is read yet.
+    pub fn new(name: &str, directory: impl Into<PathBuf>) -> Self {
+        let shared = Shared {
+            name: name.into(),
+            directory: directory.into(),
+            facts: Mutex::default(),
+            reading: Mutex::default(),
+            pages: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs disk work off the runtime's threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        asked: String,
+        work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let shared = self.shared.clone();
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await.map_err(io::Error::other).and_then(|done| done);
+        done.map_err(|error| SourceError::Storage {
+            asked: asked.into(),
+            place: self.shared.directory.display().to_string().into(),
+            cause: Arc::new(error),
+        })
+    }
+}
+
+impl Shared {
+    /// The project's page, `None` where no file belongs to it.
+    fn page(&self, project: &ProjectName) -> io::Result<Option<Arc<ProjectPage>>> {
+        let found: Vec<Found> = scan::scan(&self.directory)?.into_iter().filter(|file| file.project == *project).collect();
+        let mut page = ProjectPage::new(project.clone());
+        let mut versions = BTreeMap::new();
+        for file in &found {
+            let Some(facts) = self.facts_of(file) else { continue };
+            let path = format!("{}/{}", self.name, file.relative);
+            let Ok(path) = FilePath::new(&path) else { continue };
+            page.files.push(facts.entry(path, file));
+            versions.insert(file.version.clone(), file.version.to_string());
+        }
+        if page.files.is_empty() {
+            return Ok(None);
+        }
+        page.versions = Some(versions.into_values().collect());
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = pages.get(project).filter(|known| ***known == page) {
+            return Ok(Some(known.clone()));
+        }
+        let page = Arc::new(page);
+        pages.insert(project.clone(), page.clone());
+        Ok(Some(page))
+    }
+
+    /// What is known of a file, worked out where it is new or has changed. `None` (with a word in the log)
+    /// where it cannot be read.
+    fn facts_of(&self, file: &Found) -> Option<Arc<Facts>> {
+        let known = || {
+            let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            facts.get(&file.path).filter(|(stamp, _)| *stamp == file.stamp).map(|(_, facts)| facts.clone())
+        };
+        if let Some(facts) = known() {
+            return Some(facts);
+        }
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known() {
+            return Some(facts);
+        }
+        match Facts::read(&file.path, &file.name) {
+            Ok(facts) => {
+                let facts = Arc::new(facts);
+                let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(file.path.clone(), (file.stamp, facts.clone()));
+                Some(facts)
+            }
+            Err(error) => {
+                tracing::warn!(path = %file.path.display(), %error, "a file cannot be read and is not listed");
+                None
+            }
+        }
+    }
+
+    /// The file that a question is about, with what is known of it.
+    fn file(&self, path: &FilePath) -> io::Result<Option<(Found, Arc<Facts>)>> {
+        let Some(relative) = path.as_str().strip_prefix(&*self.name).and_then(|rest| rest.strip_prefix('/')) else {
+            return Ok(None);
+        };
+        let found = scan::look_at(&self.directory, relative)?;
+        Ok(found.and_then(|found| self.facts_of(&found).map(|facts| (found, facts))))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl IndexSource for DiskSource {
+    async fn projects(&self, _ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+        let found = self.blocking("the project list".to_owned(), |shared| scan::scan(&shared.directory)).await?;
+        let list: ProjectList = found.into_iter().map(|file| file.project).collect();
+        Ok(Answer::Found(ListReply { list: Arc::new(list), freshness: only_now(), trail: Trail::default() }))
+    }
+
+    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+        let wanted = project.clone();
+        let page = self.blocking(format!("the page of {project}"), move |shared| shared.page(&wanted)).await?;
+        let Some(page) = page else { return Ok(Answer::Absent(only_now())) };
+        let validators = Some(Validators { upstream: self.shared.name.clone(), etag: Some(tag(&page)), last_modified: None });
+        if ask.validators.is_some() && ask.validators == validators {
+            return Ok(Answer::Unchanged(only_now()));
+        }
+        Ok(Answer::Found(PageReply { page, freshness: only_now(), validators, trail: Trail::default() }))
+    }
+
+    async fn file(&self, question: &FileQuestion, _ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        let path = question.path.clone();
+        let found = self.blocking(question.path.to_string(), move |shared| {
+            let Some((found, facts)) = shared.file(&path)? else { return Ok(None) };
+            Ok(Some((std::fs::File::open(&found.path)?, found.stamp.size, facts)))
+        });
+        let Some((file, size, facts)) = found.await? else { return Ok(Answer::Absent(only_now())) };
+        let whole = match (question.sibling, &facts.metadata) {
+            (Sibling::File, _) => Body::File(LocalFile { file: Arc::new(file), offset: 0, length: size }),
+            (Sibling::Metadata, Some(metadata)) => Body::Bytes(metadata.clone()),
+            (Sibling::Metadata, None) => return Ok(Answer::Absent(only_now())),
+        };
+        let sha256 = match &whole {
+            Body::Bytes(bytes) => Sha256::of(bytes),
+            _ => facts.sha256,
+        };
+        FileReply::of_whole(whole, sha256, question).map(Answer::Found)
+    }
+}
+
+/// A directory may change at any moment: its word counts for the moment it is given.
+fn only_now() -> Freshness {
+    Freshness::new(Duration::ZERO)
+}
+
+/// Changes whenever a file comes, goes or changes.
+fn tag(page: &ProjectPage) -> String {
+    let mut hasher = crate::model::Sha256Hasher::default();
+    for file in &page.files {
+        hasher.update(file.path.as_str().as_bytes());
+        hasher.update(file.hashes.get_sha256().map(Sha256::to_hex).unwrap_or_default().as_bytes());
+        hasher.update(file.upload_time.as_deref().unwrap_or_default().as_bytes());
+    }
+    format!("\"{}\"", hasher.finish())
+}
+
+impl fmt::Display for DiskSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk {} ({})", self.shared.name, self.shared.directory.display())
+    }
+}
+
+impl fmt::Debug for DiskSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DiskSource({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Reading HTML pages (PEP 503) from any index: a real tokeniser, as browsers and installers would see it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use html_escape::decode_html_entities;
+use lol_html::html_content::Element;
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
+use url::Url;
+
+use super::{PageContext, ReadPageError, check_version, entry};
+use crate::model::{CoreMetadata, FileEntry, ProjectList, ProjectName, ProjectPage, ProjectStatus, Yanked};
+
+/// What is collected of a document. Attributes are copied, because the tokeniser lends them only briefly.
+#[derive(Default)]
+struct Document {
+    base: Option<String>,
+    version: Option<String>,
+    status: Option<String>,
+    status_reason: Option<String>,
+    anchors: Vec<Anchor>,
+}
+
+/// An anchor's attributes, entities decoded.
+#[derive(Default)]
+struct Anchor {
+    href: String,
+    requires_python: Option<String>,
+    yanked: Option<String>,
+    core_metadata: Option<String>,
+    provenance: Option<String>,
+    gpg_sig: Option<String>,
+    size: Option<String>,
+    upload_time: Option<String>,
+}
+
+pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage, ReadPageError> {
+    let document = read(body)?;
+    check_version(document.version.as_deref())?;
+    // The first <base> counts; a relative one is relative to the page.
+    let base = document.base.as_deref().and_then(|href| context.base.join(href).ok());
+    let base = base.as_ref().unwrap_or(context.base);
+    let mut page = ProjectPage::new(context.project.clone());
+    let mut seen = HashMap::with_capacity(document.anchors.len());
+    for anchor in &document.anchors {
+        if let Some(entry) = entry_of(anchor, base, context) {
+            entry::add(&mut page.files, &mut seen, entry);
+        }
+    }
+    if document.version.is_none() && !page.files.iter().any(|file| belongs(file, context.project)) {
+        return Err(ReadPageError::NotAnIndexPage);
+    }
+    if let Some(marker) = document.status {
+        page.status = ProjectStatus { marker: marker.to_ascii_lowercase(), reason: document.status_reason };
+    }
+    page.last_serial = context.last_serial;
+    Ok(page)
+}
+
+pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
+    let document = read(body)?;
+    check_version(document.version.as_deref())?;
+    if document.version.is_none() && document.anchors.is_empty() {
+        return Err(ReadPageError::NotAnIndexPage);
+    }
+    let name = |anchor: &Anchor| {
+        let path = anchor.href.split(['?', '#']).next()?;
+        ProjectName::parse(path.trim_end_matches('/').rsplit('/').next()?).ok()
+    };
+    Ok(document.anchors.iter().filter_map(name).collect())
+}
+
+/// Whether the file's name says that it is the project's; a name that says nothing has to begin like it.
+fn belongs(file: &FileEntry, project: &ProjectName) -> bool {
+    let owners = file.filename.owners();
+    let prefix = file.filename.as_str().split('-').next().and_then(|text| ProjectName::parse(text).ok());
+    owners.iter().any(|(owner, _)| owner == project) || (owners.is_empty() && prefix.as_ref() == Some(project))
+}
+
+fn read(body: &[u8]) -> Result<Document, ReadPageError> {
+    let document = RefCell::new(Document::default());
+    let handlers = vec![
+        element!("base[href]", |base| {
+            document.borrow_mut().base.get_or_insert(attribute(base, "href").unwrap_or_default());
+            Ok(())
+        }),
+        element!("meta[name]", |meta| {
+            note_meta(&mut document.borrow_mut(), meta);
+            Ok(())
+        }),
+        element!("a[href]", |a| {
+            document.borrow_mut().anchors.push(anchor_of(a));
+            Ok(())
+        }),
+    ];
+    let memory = MemorySettings::new().with_max_allowed_memory_usage(4 << 20);
+    let settings = handlers.into_iter().fold(Settings::new().with_memory_settings(memory), Settings::append_element_content_handler);
+    let malformed = |error: lol_html::errors::RewritingError| ReadPageError::Malformed(error.to_string());
+    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
+    rewriter.write(body).map_err(malformed)?;
+    rewriter.end().map_err(malformed)?;
+    Ok(document.into_inner())
+}
+
+fn note_meta(document: &mut Document, meta: &Element<'_, '_>) {
+    let Some(content) = attribute(meta, "content") else { return };
+    // Only these names: some repository managers have an unrelated `api-version`.
+    let field = match attribute(meta, "name").unwrap_or_default().to_ascii_lowercase().as_str() {
+        "pypi:repository-version" => &mut document.version,
+        "pypi:project-status" => &mut document.status,
+        "pypi:project-status-reason" => &mut document.status_reason,
+        _ => return,
+    };
+    field.get_or_insert(content);
+}
+
+fn anchor_of(a: &Element<'_, '_>) -> Anchor {
+    Anchor {
+        href: attribute(a, "href").unwrap_or_default(),
+        requires_python: attribute(a, "data-requires-python"),
+        yanked: attribute(a, "data-yanked"),
+        core_metadata: attribute(a, "data-core-metadata").or_else(|| attribute(a, "data-dist-info-metadata")),
+        provenance: attribute(a, "data-provenance"),
+        gpg_sig: attribute(a, "data-gpg-sig"),
+        size: attribute(a, "data-size"),
+        upload_time: attribute(a, "data-upload-time"),
+    }
+}
+
+fn attribute(element: &Element<'_, '_>, name: &str) -> Option<String> {
+    element.get_attribute(name).map(|raw| decode_html_entities(&raw).into_owned())
+}
+
+fn entry_of(anchor: &Anchor, base: &Url, context: &PageContext<'_>) -> Option<FileEntry> {
+    let (href, fragment) = anchor.href.split_once('#').unwrap_or((&anchor.href, ""));
+    let mut entry = entry::begin(context, base, href)?;
+    entry::fragment_digests(fragment, &mut entry.hashes);
+    entry.requires_python = anchor.requires_python.as_deref().and_then(entry::requires_python);
+    entry.yanked = match anchor.yanked.as_deref() {
+        None => Yanked::No,
+        Some("") => Yanked::Yes,
+        Some(reason) => Yanked::Because(reason.to_owned()),
+    };
+    entry.core_metadata = match anchor.core_metadata.as_deref() {
+        None | Some("false") => CoreMetadata::None,
+        Some(text) => entry::core_metadata(text.strip_prefix("sha256=")),
+    };
+    entry.provenance = anchor.provenance.as_deref().and_then(entry::provenance);
+    entry.gpg_sig = anchor.gpg_sig.as_deref().and_then(|text| text.parse().ok());
+    entry.size = anchor.size.as_deref().and_then(|text| text.parse().ok());
+    entry.upload_time = anchor.upload_time.as_deref().and_then(entry::upload_time);
+    Some(entry)
+}

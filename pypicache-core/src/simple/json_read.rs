@@ -1,0 +1,193 @@
+//! Reading JSON pages (PEP 691), strict about the document and lenient about each file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{PageContext, ReadPageError, check_version, entry};
+use crate::model::{CoreMetadata, Digests, FileEntry, ProjectList, ProjectName, ProjectPage, ProjectStatus, Yanked};
+
+/// A page with files of type `F`: read at once, or one by one where one of them is broken.
+#[derive(Deserialize)]
+struct RawPage<'a, F> {
+    #[serde(borrow)]
+    meta: RawMeta<'a>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    files: Vec<F>,
+    #[serde(borrow)]
+    versions: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, rename = "project-status")]
+    status: Option<RawStatus<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawMeta<'a> {
+    #[serde(borrow, rename = "api-version")]
+    api_version: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_last-serial")]
+    last_serial: Option<&'a RawValue>,
+    #[serde(borrow, rename = "project-status")]
+    status: Option<RawStatus<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawStatus<'a> {
+    #[serde(borrow)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+}
+
+/// Every field but the URL is read leniently: a value of the wrong type counts as missing.
+#[derive(Deserialize)]
+struct RawFile<'a> {
+    #[serde(borrow)]
+    url: Cow<'a, str>,
+    #[serde(borrow)]
+    hashes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    size: Option<&'a RawValue>,
+    #[serde(borrow, rename = "upload-time")]
+    upload_time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "requires-python")]
+    requires_python: Option<&'a RawValue>,
+    #[serde(borrow)]
+    yanked: Option<&'a RawValue>,
+    #[serde(borrow, rename = "core-metadata")]
+    core_metadata: Option<&'a RawValue>,
+    #[serde(borrow, rename = "dist-info-metadata")]
+    dist_info_metadata: Option<&'a RawValue>,
+    #[serde(borrow, rename = "data-dist-info-metadata")]
+    data_dist_info_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    provenance: Option<&'a RawValue>,
+    #[serde(borrow, rename = "gpg-sig")]
+    gpg_sig: Option<&'a RawValue>,
+}
+
+pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage, ReadPageError> {
+    let text = text_of(body)?;
+    match serde_json::from_str::<RawPage<'_, RawFile<'_>>>(text) {
+        Ok(raw) => finish(raw, context, Some),
+        // Perhaps only one file is broken: then only that one is dropped.
+        Err(_) => {
+            let raw: RawPage<'_, &RawValue> = serde_json::from_str(text).map_err(malformed)?;
+            finish(raw, context, |file| value::<RawFile<'_>>(Some(file)))
+        }
+    }
+}
+
+pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
+    #[derive(Deserialize)]
+    struct RawList<'a> {
+        #[serde(borrow)]
+        meta: RawMeta<'a>,
+        #[serde(borrow)]
+        projects: Vec<RawProject<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct RawProject<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    let raw: RawList<'_> = serde_json::from_str(text_of(body)?).map_err(malformed)?;
+    check_version(version(&raw.meta).as_deref())?;
+    Ok(raw.projects.iter().filter_map(|project| ProjectName::parse(&project.name).ok()).collect())
+}
+
+fn finish<'a, F>(
+    raw: RawPage<'a, F>,
+    context: &PageContext<'_>,
+    read: impl Fn(F) -> Option<RawFile<'a>>,
+) -> Result<ProjectPage, ReadPageError> {
+    check_version(version(&raw.meta).as_deref())?;
+    if let Some(name) = &raw.name
+        && ProjectName::parse(name).ok().as_ref() != Some(context.project)
+    {
+        return Err(ReadPageError::WrongProject(name.chars().take(100).collect()));
+    }
+    let mut page = ProjectPage::new(context.project.clone());
+    let mut seen = HashMap::with_capacity(raw.files.len());
+    page.files.reserve(raw.files.len());
+    for file in raw.files.into_iter().filter_map(read) {
+        if let Some(entry) = entry_of(&file, context) {
+            entry::add(&mut page.files, &mut seen, entry);
+        }
+    }
+    page.versions = raw.versions.map(|versions| versions.into_iter().map(Cow::into_owned).collect());
+    if let Some(status) = raw.status.or(raw.meta.status) {
+        let marker = status.status.map_or_else(|| "active".to_owned(), |marker| marker.to_ascii_lowercase());
+        page.status = ProjectStatus { marker, reason: status.reason.map(Cow::into_owned) };
+    }
+    page.last_serial = context.last_serial.or_else(|| value(raw.meta.last_serial));
+    Ok(page)
+}
+
+fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
+    let mut entry = entry::begin(context, context.base, &raw.url)?;
+    entry.hashes = hashes(raw.hashes);
+    entry.size = value(raw.size);
+    entry.upload_time = value::<String>(raw.upload_time).as_deref().and_then(entry::upload_time);
+    entry.requires_python = value::<String>(raw.requires_python).as_deref().and_then(entry::requires_python);
+    entry.yanked = yanked(raw.yanked);
+    let metadata = [raw.core_metadata, raw.dist_info_metadata, raw.data_dist_info_metadata];
+    entry.core_metadata = metadata.into_iter().flatten().next().map_or(CoreMetadata::None, core_metadata);
+    entry.provenance = value::<String>(raw.provenance).as_deref().and_then(entry::provenance);
+    entry.gpg_sig = value(raw.gpg_sig);
+    Some(entry)
+}
+
+fn hashes(raw: Option<&RawValue>) -> Digests {
+    let mut digests = Digests::default();
+    for (algorithm, digits) in value::<BTreeMap<String, &RawValue>>(raw).unwrap_or_default() {
+        if let Some(digits) = value::<String>(Some(digits)) {
+            digests.insert(&algorithm, &digits);
+        }
+    }
+    digests
+}
+
+fn yanked(raw: Option<&RawValue>) -> Yanked {
+    match raw.map(RawValue::get) {
+        None | Some("false" | "null") => Yanked::No,
+        Some("true") => Yanked::Yes,
+        // An empty reason counts as yanked; what is neither is the index's attempt at saying so.
+        Some(_) => match value::<String>(raw) {
+            Some(reason) if !reason.is_empty() => Yanked::Because(reason),
+            _ => Yanked::Yes,
+        },
+    }
+}
+
+fn core_metadata(raw: &RawValue) -> CoreMetadata {
+    match raw.get() {
+        "true" => CoreMetadata::Offered,
+        text if text.starts_with('{') => {
+            let digests = hashes(Some(raw));
+            entry::core_metadata(digests.get_sha256().map(|sha256| sha256.to_hex()).as_deref())
+        }
+        _ => CoreMetadata::None,
+    }
+}
+
+/// The value, if it is there and of the right type.
+fn value<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// The version as text; some indexes send a number.
+fn version(meta: &RawMeta<'_>) -> Option<String> {
+    meta.api_version.map(|raw| raw.get().trim_matches('"').to_owned())
+}
+
+fn text_of(body: &[u8]) -> Result<&str, ReadPageError> {
+    let text = std::str::from_utf8(body).map_err(|error| ReadPageError::Malformed(error.to_string()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn malformed(error: serde_json::Error) -> ReadPageError {
+    ReadPageError::Malformed(error.to_string())
+}

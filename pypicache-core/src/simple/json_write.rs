@@ -1,0 +1,133 @@
+//! Writing JSON pages (PEP 691, 700, 714, 740, 792) as every installer accepts them.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::{api_version, offered};
+use crate::model::{CoreMetadata, Digests, FileEntry, FilePath, ListedProject, ProjectList, ProjectPage, Yanked};
+
+/// No `null` anywhere: uv rejects a whole page for one.
+#[derive(Serialize)]
+struct Page<'a> {
+    meta: Meta<'a>,
+    name: &'a str,
+    #[serde(rename = "project-status")]
+    status: Status<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<&'a [String]>,
+    files: Vec<File<'a>>,
+}
+
+#[derive(Serialize)]
+struct Meta<'a> {
+    #[serde(rename = "api-version")]
+    api_version: &'a str,
+    #[serde(rename = "_last-serial", skip_serializing_if = "Option::is_none")]
+    last_serial: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    filename: &'a str,
+    url: String,
+    #[serde(serialize_with = "hashes")]
+    hashes: &'a Digests,
+    #[serde(rename = "requires-python", skip_serializing_if = "Option::is_none")]
+    requires_python: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(rename = "upload-time", skip_serializing_if = "Option::is_none")]
+    upload_time: Option<&'a str>,
+    yanked: Word<'a>,
+    #[serde(rename = "core-metadata")]
+    core_metadata: Metadata,
+    #[serde(rename = "dist-info-metadata")]
+    dist_info_metadata: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<&'a str>,
+    #[serde(rename = "gpg-sig", skip_serializing_if = "Option::is_none")]
+    gpg_sig: Option<bool>,
+}
+
+/// `false`, `true`, or a reason.
+struct Word<'a>(&'a Yanked);
+
+/// `false`, `true`, or a digest.
+#[derive(Clone, Copy)]
+struct Metadata(CoreMetadata);
+
+pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Vec<u8> {
+    let document = Page {
+        meta: Meta { api_version: api_version(page), last_serial: page.last_serial },
+        name: page.name.as_str(),
+        status: Status { status: &page.status.marker, reason: page.status.reason.as_deref() },
+        versions: page.versions.as_deref(),
+        files: offered(page).iter().map(|file| file_of(file, href)).collect(),
+    };
+    to_bytes(&document)
+}
+
+pub(super) fn list(list: &ProjectList) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct List<'a> {
+        meta: Meta<'a>,
+        projects: &'a [ListedProject],
+    }
+    to_bytes(&List { meta: Meta { api_version: "1.4", last_serial: None }, projects: list.projects() })
+}
+
+fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<'a> {
+    File {
+        filename: file.filename.as_str(),
+        url: href(&file.path),
+        hashes: &file.hashes,
+        requires_python: file.requires_python.as_deref(),
+        size: file.size,
+        upload_time: file.upload_time.as_deref(),
+        yanked: Word(&file.yanked),
+        core_metadata: Metadata(file.core_metadata),
+        dist_info_metadata: Metadata(file.core_metadata),
+        provenance: file.provenance.as_ref().map(url::Url::as_str),
+        gpg_sig: file.gpg_sig,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the documents are structs and lists with string keys")]
+fn to_bytes(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("serialising to memory fails for no struct with string keys")
+}
+
+fn hashes<S: Serializer>(digests: &Digests, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(digests.iter())
+}
+
+impl Serialize for Word<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Yanked::No => serializer.serialize_bool(false),
+            Yanked::Yes => serializer.serialize_bool(true),
+            Yanked::Because(reason) => serializer.serialize_str(reason),
+        }
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            CoreMetadata::None => serializer.serialize_bool(false),
+            CoreMetadata::Offered | CoreMetadata::Derived => serializer.serialize_bool(true),
+            CoreMetadata::Digest(sha256) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("sha256", &sha256)?;
+                map.end()
+            }
+        }
+    }
+}
