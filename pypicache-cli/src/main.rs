@@ -1,1 +1,41 @@
-fn main() {}
+//! `pypicache`: commands over the core and server crates. Parses, calls, prints one chain of reasons, returns a code.
+
+mod args;
+mod config_command;
+mod logging;
+mod serve_command;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Command, CommandLine, ConfigCommand};
+
+/// Everything went well.
+const OK: u8 = 0;
+/// It did not.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong; clap ends with the same code.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    logging::start(&command_line.logging);
+    let code = match command_line.command {
+        Command::Serve(options) => serve_command::serve(&options.into_overrides()),
+        Command::Config {
+            command: ConfigCommand::Check(options),
+        } => config_command::check(options),
+    };
+    ExitCode::from(code)
+}
+
+/// Prints the whole chain of reasons, once.
+fn print_error(error: &dyn std::error::Error) {
+    anstream::eprintln!("error: {error}");
+    let mut next = error.source();
+    while let Some(cause) = next {
+        anstream::eprintln!("  caused by: {cause}");
+        next = cause.source();
+    }
+}

@@ -11,7 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{FilePath, ProjectList, ProjectName};
-use crate::source::{Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, SourceError, Trail};
+use crate::source::{
+    Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, SourceError, Trail,
+};
 
 /// Sources in order of who may answer first.
 ///
@@ -39,7 +41,10 @@ impl ChainedSource {
     /// Whether `source` has a page for one of the projects that the file may belong to.
     async fn owns(source: &Arc<dyn IndexSource>, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
         for (project, _) in path.file_name().owners() {
-            let ask = Ask { validators: None, ..ask.clone() };
+            let ask = Ask {
+                validators: None,
+                ..ask.clone()
+            };
             if !matches!(source.page(&project, &ask).await?, Answer::Absent(_)) {
                 return Ok(true);
             }
@@ -60,14 +65,24 @@ impl IndexSource for ChainedSource {
         let mut merged = ProjectList::default();
         let (mut freshness, mut trail) = (endless(), Trail::default());
         for source in &self.sources {
-            if let Answer::Found(reply) = source.projects(&Ask { validators: None, ..ask.clone() }).await? {
+            if let Answer::Found(reply) = source
+                .projects(&Ask {
+                    validators: None,
+                    ..ask.clone()
+                })
+                .await?
+            {
                 merged = merged.merged(&reply.list);
                 freshness = freshness.or_shorter(reply.freshness);
                 trail.steps.extend(reply.trail.steps);
                 trail.received = trail.received.or(reply.trail.received);
             }
         }
-        Ok(Answer::Found(ListReply { list: Arc::new(merged), freshness, trail }))
+        Ok(Answer::Found(ListReply {
+            list: Arc::new(merged),
+            freshness,
+            trail,
+        }))
     }
 
     async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {

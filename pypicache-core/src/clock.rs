@@ -1,8 +1,8 @@
 //! The time of day, as a value: nothing in this crate reads the system's clock by itself.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Tells the time of day. Cheap to clone; clones of a manual clock move together.
@@ -32,13 +32,18 @@ impl Clock {
     /// A clock that stands still until it is moved, for tests.
     #[must_use]
     pub fn manual() -> Self {
-        Self { manual: Some(Arc::new(AtomicU64::new(1_700_000_000_000))) }
+        Self {
+            manual: Some(Arc::new(AtomicU64::new(1_700_000_000_000))),
+        }
     }
 
     /// Moves a manual clock on. A system clock is not moved.
     pub fn advance(&self, by: Duration) {
         if let Some(millis) = &self.manual {
-            millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+            millis.fetch_add(
+                u64::try_from(by.as_millis()).unwrap_or(u64::MAX),
+                Ordering::SeqCst,
+            );
         }
     }
 
@@ -54,6 +59,10 @@ impl Clock {
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.manual.is_some() { "Clock(manual)" } else { "Clock(system)" })
+        f.write_str(if self.manual.is_some() {
+            "Clock(manual)"
+        } else {
+            "Clock(system)"
+        })
     }
 }

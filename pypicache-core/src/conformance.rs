@@ -14,7 +14,11 @@
 //! # Ok(())
 //! # }
 //! ```
-#![allow(clippy::panic, clippy::expect_used, reason = "a test suite says by a panic what was broken")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test suite says by a panic what was broken"
+)]
 
 use std::io::{Cursor, Write as _};
 use std::path::Path;
@@ -64,7 +68,9 @@ impl Sample {
 
     /// Writes the files into a directory.
     pub fn write_to(&self, directory: &Path) -> std::io::Result<()> {
-        self.files.iter().try_for_each(|file| std::fs::write(directory.join(file.filename.as_str()), &file.bytes))
+        self.files
+            .iter()
+            .try_for_each(|file| std::fs::write(directory.join(file.filename.as_str()), &file.bytes))
     }
 
     fn projects(&self) -> Vec<ProjectName> {
@@ -76,15 +82,21 @@ impl Sample {
 }
 
 fn wheel(name: &str, escaped: &str, version: &str, payload: usize) -> SampleFile {
-    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n");
-    let noise: Vec<u8> = (0..payload).map(|i| Sha256::of(&(i / 64).to_le_bytes()).to_hex().as_bytes()[i % 64]).collect();
+    let metadata =
+        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n");
+    let noise: Vec<u8> = (0..payload)
+        .map(|i| Sha256::of(&(i / 64).to_le_bytes()).to_hex().as_bytes()[i % 64])
+        .collect();
     let record = format!("{escaped}.py,,\n");
     let info = format!("{escaped}-{version}.dist-info");
     let members: [(String, &[u8]); 5] = [
         (format!("{escaped}.py"), b"pass\n"),
         (format!("{escaped}.bin"), &noise),
         (format!("{info}/METADATA"), metadata.as_bytes()),
-        (format!("{info}/WHEEL"), b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+        (
+            format!("{info}/WHEEL"),
+            b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        ),
         (format!("{info}/RECORD"), record.as_bytes()),
     ];
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -94,12 +106,22 @@ fn wheel(name: &str, escaped: &str, version: &str, payload: usize) -> SampleFile
         writer.write_all(bytes).expect("to memory");
     }
     let bytes = writer.finish().expect("to memory").into_inner();
-    sample_file(name, &format!("{escaped}-{version}-py3-none-any.whl"), bytes, Some(metadata.into()))
+    sample_file(
+        name,
+        &format!("{escaped}-{version}-py3-none-any.whl"),
+        bytes,
+        Some(metadata.into()),
+    )
 }
 
 /// The bytes of an sdist are nobody's business but its installer's.
 fn sdist(name: &str, filename: &str) -> SampleFile {
-    sample_file(name, filename, format!("source of {filename}\n").repeat(2000).into_bytes(), None)
+    sample_file(
+        name,
+        filename,
+        format!("source of {filename}\n").repeat(2000).into_bytes(),
+        None,
+    )
 }
 
 fn sample_file(name: &str, filename: &str, bytes: Vec<u8>, metadata: Option<Bytes>) -> SampleFile {
@@ -134,8 +156,18 @@ pub fn names_itself(source: &dyn IndexSource) {
 
 /// The list has each project once, in order.
 pub async fn lists_projects(source: &dyn IndexSource, sample: &Sample) {
-    let reply = source.projects(&Ask::default()).await.expect("the list can be told").found().expect("there is a list");
-    let names: Vec<_> = reply.list.projects().iter().map(|project| project.name.clone()).collect();
+    let reply = source
+        .projects(&Ask::default())
+        .await
+        .expect("the list can be told")
+        .found()
+        .expect("there is a list");
+    let names: Vec<_> = reply
+        .list
+        .projects()
+        .iter()
+        .map(|project| project.name.clone())
+        .collect();
     assert_eq!(names, sample.projects(), "the project list");
 }
 
@@ -144,15 +176,34 @@ pub async fn pages_are_complete(source: &dyn IndexSource, sample: &Sample) {
     for project in sample.projects() {
         let reply = page(source, &project).await;
         assert_eq!(reply.page.name, project);
-        let mut names: Vec<_> = reply.page.files.iter().map(|file| file.filename.clone()).collect();
-        let mut expected: Vec<_> = sample.files.iter().filter(|f| f.project == project).map(|f| f.filename.clone()).collect();
+        let mut names: Vec<_> = reply
+            .page
+            .files
+            .iter()
+            .map(|file| file.filename.clone())
+            .collect();
+        let mut expected: Vec<_> = sample
+            .files
+            .iter()
+            .filter(|f| f.project == project)
+            .map(|f| f.filename.clone())
+            .collect();
         names.sort();
         expected.sort();
         assert_eq!(names, expected, "files of {project}");
         for file in sample.files.iter().filter(|file| file.project == project) {
             let entry = entry(&reply, file);
-            assert_eq!(entry.hashes.get_sha256().expect("a digest"), Sha256::of(&file.bytes), "{}", file.filename);
-            assert!(entry.size.is_none_or(|size| size == file.bytes.len() as u64), "size of {}", file.filename);
+            assert_eq!(
+                entry.hashes.get_sha256().expect("a digest"),
+                Sha256::of(&file.bytes),
+                "{}",
+                file.filename
+            );
+            assert!(
+                entry.size.is_none_or(|size| size == file.bytes.len() as u64),
+                "size of {}",
+                file.filename
+            );
         }
     }
 }
@@ -160,14 +211,36 @@ pub async fn pages_are_complete(source: &dyn IndexSource, sample: &Sample) {
 /// What nobody has is absent, which is an answer.
 pub async fn unknown_is_absent(source: &dyn IndexSource, sample: &Sample) {
     let unknown = ProjectName::parse("no-such-project").expect("a good name");
-    let answer = source.page(&unknown, &Ask::default()).await.expect("absence is an answer");
-    assert!(matches!(answer, Answer::Absent(_)), "page of an unknown project: {answer:?}");
-    let known = &entry(&page(source, &sample.files[0].project).await, &sample.files[0]).path.clone();
-    let folder = known.as_str().rsplit_once('/').expect("two segments").0.to_owned();
-    for name in ["no_such_project-1.0.tar.gz".to_owned(), format!("{}-99.tar.gz", sample.files[0].project)] {
+    let answer = source
+        .page(&unknown, &Ask::default())
+        .await
+        .expect("absence is an answer");
+    assert!(
+        matches!(answer, Answer::Absent(_)),
+        "page of an unknown project: {answer:?}"
+    );
+    let known = &entry(&page(source, &sample.files[0].project).await, &sample.files[0])
+        .path
+        .clone();
+    let folder = known
+        .as_str()
+        .rsplit_once('/')
+        .expect("two segments")
+        .0
+        .to_owned();
+    for name in [
+        "no_such_project-1.0.tar.gz".to_owned(),
+        format!("{}-99.tar.gz", sample.files[0].project),
+    ] {
         let path = FilePath::new(&format!("{folder}/{name}")).expect("a good path");
-        let answer = source.file(&FileQuestion::whole(path), &Ask::default()).await.expect("absence is an answer");
-        assert!(matches!(answer, Answer::Absent(_)), "unknown file {name}: {answer:?}");
+        let answer = source
+            .file(&FileQuestion::whole(path), &Ask::default())
+            .await
+            .expect("absence is an answer");
+        assert!(
+            matches!(answer, Answer::Absent(_)),
+            "unknown file {name}: {answer:?}"
+        );
     }
 }
 
@@ -178,7 +251,12 @@ pub async fn knows_files_before_pages(source: &dyn IndexSource, sample: &Sample)
         let question = FileQuestion::whole(entry.path.clone());
         let (without, with) = (question.clone(), question.with_entry(std::sync::Arc::new(entry)));
         for question in [without, with] {
-            assert_eq!(bytes_of(file_reply(source, question).await).await, file.bytes, "{}", file.filename);
+            assert_eq!(
+                bytes_of(file_reply(source, question).await).await,
+                file.bytes,
+                "{}",
+                file.filename
+            );
         }
     }
 }
@@ -189,7 +267,11 @@ pub async fn files_are_right(source: &dyn IndexSource, sample: &Sample) {
         let reply = file_reply(source, question(source, file).await).await;
         assert_eq!(reply.part, None);
         assert!(reply.size.is_none_or(|size| size == file.bytes.len() as u64));
-        assert!(reply.sha256.is_none_or(|sha256| sha256 == Sha256::of(&file.bytes)));
+        assert!(
+            reply
+                .sha256
+                .is_none_or(|sha256| sha256 == Sha256::of(&file.bytes))
+        );
         assert_eq!(bytes_of(reply).await, file.bytes, "{}", file.filename);
     }
 }
@@ -198,7 +280,15 @@ pub async fn files_are_right(source: &dyn IndexSource, sample: &Sample) {
 pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
         let size = file.bytes.len() as u64;
-        let asked = [ByteRange::Between(0, 0), ByteRange::Between(5, 40), ByteRange::Between(5, u64::MAX), ByteRange::From(7), ByteRange::From(size - 1), ByteRange::Last(16), ByteRange::Last(size * 2)];
+        let asked = [
+            ByteRange::Between(0, 0),
+            ByteRange::Between(5, 40),
+            ByteRange::Between(5, u64::MAX),
+            ByteRange::From(7),
+            ByteRange::From(size - 1),
+            ByteRange::Last(16),
+            ByteRange::Last(size * 2),
+        ];
         for range in asked {
             let reply = file_reply(source, question(source, file).await.with_range(range)).await;
             let expected = match reply.part {
@@ -206,7 +296,10 @@ pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
                 part => {
                     assert_eq!(part, range.within(size), "{range:?} of {}", file.filename);
                     let (offset, length) = part.expect("matched");
-                    file.bytes.slice(usize::try_from(offset).expect("small")..usize::try_from(offset + length).expect("small"))
+                    file.bytes.slice(
+                        usize::try_from(offset).expect("small")
+                            ..usize::try_from(offset + length).expect("small"),
+                    )
                 }
             };
             assert_eq!(bytes_of(reply).await, expected, "{range:?} of {}", file.filename);
@@ -223,9 +316,17 @@ pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
 /// Facts come without bytes.
 pub async fn facts_only(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
-        let question = FileQuestion { facts_only: true, ..question(source, file).await };
+        let question = FileQuestion {
+            facts_only: true,
+            ..question(source, file).await
+        };
         let reply = file_reply(source, question).await;
-        assert_eq!(reply.size, Some(file.bytes.len() as u64), "size of {}", file.filename);
+        assert_eq!(
+            reply.size,
+            Some(file.bytes.len() as u64),
+            "size of {}",
+            file.filename
+        );
         assert_eq!(bytes_of(reply).await, Bytes::new());
     }
 }
@@ -235,11 +336,21 @@ pub async fn metadata_siblings(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
         let entry = entry(&page(source, &file.project).await, file);
         let question = FileQuestion::metadata(entry.path.clone());
-        let answer = source.file(&question, &Ask::default()).await.expect("it can be told");
+        let answer = source
+            .file(&question, &Ask::default())
+            .await
+            .expect("it can be told");
         match (entry.core_metadata, &file.metadata) {
-            (CoreMetadata::None, _) => assert_ne!(file.filename.kind(), FileKind::Wheel, "METADATA of {} is not offered", file.filename),
+            (CoreMetadata::None, _) => assert_ne!(
+                file.filename.kind(),
+                FileKind::Wheel,
+                "METADATA of {} is not offered",
+                file.filename
+            ),
             (advertised, Some(metadata)) => {
-                assert!(!matches!(advertised, CoreMetadata::Digest(sha256) if sha256 != Sha256::of(metadata)));
+                assert!(
+                    !matches!(advertised, CoreMetadata::Digest(sha256) if sha256 != Sha256::of(metadata))
+                );
                 let bytes = bytes_of(answer.found().expect("advertised, so served")).await;
                 assert_eq!(&bytes, metadata, "METADATA of {}", file.filename);
             }
@@ -252,7 +363,10 @@ pub async fn metadata_siblings(source: &dyn IndexSource, sample: &Sample) {
 pub async fn conditional(source: &dyn IndexSource, sample: &Sample) {
     for project in sample.projects() {
         let first = page(source, &project).await;
-        let ask = Ask { validators: first.validators.clone(), ..Ask::default() };
+        let ask = Ask {
+            validators: first.validators.clone(),
+            ..Ask::default()
+        };
         match source.page(&project, &ask).await.expect("it can be told") {
             Answer::Unchanged(_) => assert!(ask.validators.is_some()),
             Answer::Found(again) => assert_eq!(again.page, first.page),
@@ -283,17 +397,30 @@ pub async fn a_dropped_reader_cancels_nothing(source: &dyn IndexSource, sample: 
 }
 
 fn largest(sample: &Sample) -> &SampleFile {
-    sample.files.iter().max_by_key(|file| file.bytes.len()).expect("a sample has files")
+    sample
+        .files
+        .iter()
+        .max_by_key(|file| file.bytes.len())
+        .expect("a sample has files")
 }
 
 async fn page(source: &dyn IndexSource, project: &ProjectName) -> PageReply {
-    let answer = source.page(project, &Ask::default()).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+    let answer = source
+        .page(project, &Ask::default())
+        .await
+        .unwrap_or_else(|error| panic!("{}", error.chain()));
     answer.found().unwrap_or_else(|| panic!("{project} has a page"))
 }
 
 fn entry(reply: &PageReply, file: &SampleFile) -> FileEntry {
-    let entry = reply.page.files.iter().find(|entry| entry.filename == file.filename);
-    entry.unwrap_or_else(|| panic!("{} is on its page", file.filename)).clone()
+    let entry = reply
+        .page
+        .files
+        .iter()
+        .find(|entry| entry.filename == file.filename);
+    entry
+        .unwrap_or_else(|| panic!("{} is on its page", file.filename))
+        .clone()
 }
 
 async fn question(source: &dyn IndexSource, file: &SampleFile) -> FileQuestion {
@@ -301,10 +428,19 @@ async fn question(source: &dyn IndexSource, file: &SampleFile) -> FileQuestion {
 }
 
 async fn file_reply(source: &dyn IndexSource, question: FileQuestion) -> FileReply {
-    let answer = source.file(&question, &Ask::default()).await.unwrap_or_else(|error| panic!("{}", error.chain()));
-    answer.found().unwrap_or_else(|| panic!("{} is there", question.path))
+    let answer = source
+        .file(&question, &Ask::default())
+        .await
+        .unwrap_or_else(|error| panic!("{}", error.chain()));
+    answer
+        .found()
+        .unwrap_or_else(|| panic!("{} is there", question.path))
 }
 
 async fn bytes_of(reply: FileReply) -> Bytes {
-    reply.body.collect(LIMIT).await.unwrap_or_else(|error| panic!("{error}"))
+    reply
+        .body
+        .collect(LIMIT)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
 }

@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::model::ProjectName;
-use crate::source::{Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError};
+use crate::source::{
+    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError,
+};
 
 /// How long an upstream that failed is tried last.
 const PAUSE: Duration = Duration::from_secs(15);
@@ -33,7 +35,10 @@ struct Upstream {
 
 impl Upstream {
     fn is_paused(&self) -> bool {
-        self.failed_at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < PAUSE)
+        self.failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|at| at.elapsed() < PAUSE)
     }
 
     fn note(&self, failed: bool) {
@@ -45,13 +50,20 @@ impl MirroredSource {
     /// `upstreams` of the source `name`, the preferred one first.
     #[must_use]
     pub fn new(name: &str, upstreams: Vec<Arc<dyn IndexSource>>) -> Self {
-        let upstream = |source| Upstream { source, failed_at: Mutex::new(None) };
-        Self { name: name.into(), upstreams: upstreams.into_iter().map(upstream).collect() }
+        let upstream = |source| Upstream {
+            source,
+            failed_at: Mutex::new(None),
+        };
+        Self {
+            name: name.into(),
+            upstreams: upstreams.into_iter().map(upstream).collect(),
+        }
     }
 
     /// The upstreams in the order in which they are to be asked now.
     fn in_order(&self) -> impl Iterator<Item = &Upstream> {
-        let (paused, ready): (Vec<_>, Vec<_>) = self.upstreams.iter().partition(|upstream| upstream.is_paused());
+        let (paused, ready): (Vec<_>, Vec<_>) =
+            self.upstreams.iter().partition(|upstream| upstream.is_paused());
         ready.into_iter().chain(paused)
     }
 
@@ -62,7 +74,11 @@ impl MirroredSource {
 
 impl Upstream {
     /// Takes an answer for good, or notes why the next upstream has to be asked.
-    fn settle<T>(&self, answer: Result<T, SourceError>, reasons: &mut Vec<String>) -> Option<Result<T, SourceError>> {
+    fn settle<T>(
+        &self,
+        answer: Result<T, SourceError>,
+        reasons: &mut Vec<String>,
+    ) -> Option<Result<T, SourceError>> {
         let reason = match &answer {
             Err(error) if error.is_unavailable() => error.chain(),
             _ => {
@@ -113,7 +129,11 @@ impl IndexSource for MirroredSource {
 
 impl fmt::Display for MirroredSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.upstreams.iter().map(|upstream| upstream.source.to_string()).collect();
+        let names: Vec<_> = self
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.source.to_string())
+            .collect();
         write!(f, "{} from any of [{}]", self.name, names.join(", "))
     }
 }

@@ -1,1 +1,39 @@
-//! stub
+//! HTTP in front of any [`IndexSource`](pypicache_core::source::IndexSource), with its configuration.
+//!
+//! A request's way, top to bottom: [`serve`] accepts the connection, `handle` reads the request, `route` says what
+//! its path means, `negotiate` and `condition` what the client wants of it; the index's source is asked;
+//! `render` (pages, once per revision) and `respond` make the response, `problem` the errors, `file_body`
+//! brings local files out.
+//!
+//! [`config`] turns TOML, environment and flags into one checked value, [`assemble`](assemble::assemble) turns
+//! that into sources, [`run`](run::run) is the server as a process.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use pypicache_core::disk_source::DiskSource;
+//! use pypicache_server::{Index, ServeOptions, Site, serve};
+//! # async fn example() -> std::io::Result<()> {
+//! let source = Arc::new(DiskSource::new("wheels", "/srv/wheels"));
+//! let site = Site::new("example", vec![Index { path: String::new(), source }]);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! serve(listener, Arc::new(site), ServeOptions::default(), std::future::pending()).await
+//! # }
+//! ```
+
+pub mod assemble;
+mod condition;
+pub mod config;
+mod file_body;
+mod front_page;
+mod handle;
+mod negotiate;
+mod problem;
+mod render;
+mod respond;
+mod route;
+pub mod run;
+mod serve;
+mod site;
+
+pub use serve::{ServeOptions, serve};
+pub use site::{Index, Site};

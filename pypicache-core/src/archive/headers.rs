@@ -10,6 +10,10 @@
 pub fn requires_python(metadata: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(metadata);
     let headers = text.lines().take_while(|line| !line.is_empty());
-    let value = headers.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("requires-python"));
-    value.map(|(_, value)| value.trim().to_owned()).filter(|value| !value.is_empty())
+    let value = headers
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("requires-python"));
+    value
+        .map(|(_, value)| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
 }

@@ -44,7 +44,12 @@ where
     F: FnMut(u64, u64) -> Fut,
     Fut: Future<Output = Result<Bytes, SourceError>>,
 {
-    let mut holes = Holes { size, position: 0, known: Vec::new(), missing: None };
+    let mut holes = Holes {
+        size,
+        position: 0,
+        known: Vec::new(),
+        missing: None,
+    };
     let mut wanted = (size.saturating_sub(TAIL), size.min(TAIL));
     for _ in 0..MAX_FETCHES {
         let fetched: u64 = holes.known.iter().map(|(_, bytes)| bytes.len() as u64).sum();
@@ -77,7 +82,12 @@ struct Holes {
 impl Holes {
     /// What to fetch so that `position` is known: some more behind it, but nothing that is known already.
     fn around(&self, position: u64) -> (u64, u64) {
-        let next = self.known.iter().map(|(offset, _)| *offset).filter(|offset| *offset > position).min();
+        let next = self
+            .known
+            .iter()
+            .map(|(offset, _)| *offset)
+            .filter(|offset| *offset > position)
+            .min();
         let end = next.unwrap_or(self.size).min(position.saturating_add(STRETCH));
         (position, end.saturating_sub(position))
     }
@@ -89,7 +99,8 @@ impl Read for &mut Holes {
             return Ok(0);
         }
         let position = self.position;
-        let covering = |(offset, bytes): &&(u64, Bytes)| *offset <= position && position - offset < bytes.len() as u64;
+        let covering =
+            |(offset, bytes): &&(u64, Bytes)| *offset <= position && position - offset < bytes.len() as u64;
         let Some((offset, bytes)) = self.known.iter().find(covering) else {
             self.missing = Some(position);
             return Err(io::Error::other("this part of the wheel is not fetched yet"));
@@ -133,17 +144,28 @@ mod tests {
 
     fn noise(length: usize) -> Vec<u8> {
         let mut state = 1u32;
-        std::iter::repeat_with(|| { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 24) as u8 }).take(length).collect()
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(length)
+        .collect()
     }
 
     #[tokio::test]
     async fn few_bytes_of_a_large_wheel_do() {
         let large = noise(5 << 20);
-        let at_end = zip_of(&[("data.bin", &large), ("six-1.0.dist-info/METADATA", b"Name: six\n")]);
+        let at_end = zip_of(&[
+            ("data.bin", &large),
+            ("six-1.0.dist-info/METADATA", b"Name: six\n"),
+        ]);
         let (found, total, count) = by_ranges(at_end).await;
         assert_eq!((&found.unwrap()[..], count), (&b"Name: six\n"[..], 1));
         assert!(total <= TAIL);
-        let at_start = zip_of(&[("six-1.0.dist-info/METADATA", b"Name: six\n"), ("data.bin", &large)]);
+        let at_start = zip_of(&[
+            ("six-1.0.dist-info/METADATA", b"Name: six\n"),
+            ("data.bin", &large),
+        ]);
         let (found, total, _) = by_ranges(at_start).await;
         assert_eq!(&found.unwrap()[..], b"Name: six\n");
         assert!(total < 200_000, "{total}");

@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use super::Shared;
 use super::transfer::{Order, Progress, State, blocking, follow};
 use crate::model::{FileEntry, FilePath, ProjectName, ProjectPage, Sha256};
-use crate::source::{Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, HeldFile, IndexSource as _, LocalFile};
+use crate::source::{
+    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, HeldFile, IndexSource as _, LocalFile,
+};
 use crate::source::{Outcome, Sibling, SourceError, Trail};
 use crate::store::RecordKind;
 
@@ -15,7 +17,11 @@ use crate::store::RecordKind;
 const FOLLOW_AHEAD: u64 = 4 * 1024 * 1024;
 
 impl Shared {
-    pub(super) async fn file(self: &Arc<Self>, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    pub(super) async fn file(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let entry = match self.entry_of(question, ask).await? {
             Answer::Found(entry) => entry,
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
@@ -37,13 +43,23 @@ impl Shared {
 
     /// The page's entry for the file. The project is read from the file's name; nothing is absent before a
     /// page that counts has been looked at.
-    pub(super) async fn entry_of(self: &Arc<Self>, question: &FileQuestion, ask: &Ask) -> Result<Answer<Arc<FileEntry>>, SourceError> {
+    pub(super) async fn entry_of(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        ask: &Ask,
+    ) -> Result<Answer<Arc<FileEntry>>, SourceError> {
         if let Some(entry) = &question.entry {
             return Ok(Answer::Found(entry.clone()));
         }
         let owners: Vec<ProjectName> = match self.strays.get(&question.path) {
             Some(project) => vec![project],
-            None => question.path.file_name().owners().into_iter().map(|(project, _)| project).collect(),
+            None => question
+                .path
+                .file_name()
+                .owners()
+                .into_iter()
+                .map(|(project, _)| project)
+                .collect(),
         };
         for project in &owners {
             let held = self.held(project).await;
@@ -53,13 +69,30 @@ impl Shared {
         }
         let mut absent = crate::source::Freshness::default();
         for project in &owners {
-            match self.page(project, &Ask { validators: None, ..ask.clone() }).await? {
+            match self
+                .page(
+                    project,
+                    &Ask {
+                        validators: None,
+                        ..ask.clone()
+                    },
+                )
+                .await?
+            {
                 Answer::Found(reply) => {
                     if let Some(entry) = entry_on(&reply.page, &question.path) {
                         return Ok(Answer::Found(entry));
                     }
-                    if reply.trail.steps.last().is_some_and(|step| step.outcome == Outcome::Stale) {
-                        return Err(SourceError::not_held(format_args!("a page of {project} that is young enough to know {}", question.path)));
+                    if reply
+                        .trail
+                        .steps
+                        .last()
+                        .is_some_and(|step| step.outcome == Outcome::Stale)
+                    {
+                        return Err(SourceError::not_held(format_args!(
+                            "a page of {project} that is young enough to know {}",
+                            question.path
+                        )));
                     }
                 }
                 Answer::Unchanged(_) => {}
@@ -73,8 +106,16 @@ impl Shared {
     pub(super) async fn held_file(self: &Arc<Self>, entry: &FileEntry, sibling: Sibling) -> Option<HeldFile> {
         let (shared, path, listed) = (self.clone(), entry.path.clone(), listed_digest(entry, sibling));
         let read = move || {
-            let noted = || shared.store.read_record::<Sha256>(RecordKind::Digest, &shared.name, &digest_key(&path, sibling));
-            let Some(sha256) = listed.or_else(noted) else { return Ok(None) };
+            let noted = || {
+                shared.store.read_record::<Sha256>(
+                    RecordKind::Digest,
+                    &shared.name,
+                    &digest_key(&path, sibling),
+                )
+            };
+            let Some(sha256) = listed.or_else(noted) else {
+                return Ok(None);
+            };
             shared.store.blob(sha256)
         };
         match blocking(read).await {
@@ -90,21 +131,43 @@ impl Shared {
     /// noticed by it later.
     pub(super) async fn note_digest(self: &Arc<Self>, path: &FilePath, sibling: Sibling, sha256: Sha256) {
         let (shared, key) = (self.clone(), digest_key(path, sibling));
-        let write = move || shared.store.write_record(RecordKind::Digest, &shared.name, &key, &sha256);
+        let write = move || {
+            shared
+                .store
+                .write_record(RecordKind::Digest, &shared.name, &key, &sha256)
+        };
         if let Err(error) = blocking(write).await {
             tracing::warn!(file = %path, store = %self.store, %error, "a digest cannot be noted");
         }
     }
 
-    pub(super) fn reply_held(&self, held: &HeldFile, question: &FileQuestion, outcome: Outcome) -> Result<FileReply, SourceError> {
-        let body = Body::File(LocalFile { file: held.file.clone(), offset: 0, length: held.size });
+    pub(super) fn reply_held(
+        &self,
+        held: &HeldFile,
+        question: &FileQuestion,
+        outcome: Outcome,
+    ) -> Result<FileReply, SourceError> {
+        let body = Body::File(LocalFile {
+            file: held.file.clone(),
+            offset: 0,
+            length: held.size,
+        });
         let reply = FileReply::of_whole(body, held.sha256, question)?;
-        Ok(FileReply { trail: Trail::of(&self.name, outcome), ..reply })
+        Ok(FileReply {
+            trail: Trail::of(&self.name, outcome),
+            ..reply
+        })
     }
 
     fn facts(&self, entry: &FileEntry, size: u64) -> FileReply {
         let trail = Trail::of(&self.name, Outcome::Passed);
-        FileReply { body: Body::empty(), size: Some(size), part: None, sha256: entry.hashes.get_sha256(), trail }
+        FileReply {
+            body: Body::empty(),
+            size: Some(size),
+            part: None,
+            sha256: entry.hashes.get_sha256(),
+            trail,
+        }
     }
 
     /// A stretch of a file that is not held, so far from what is coming in that it would wait too long.
@@ -120,8 +183,16 @@ impl Shared {
     }
 
     /// Asks the source behind for just this, and keeps nothing of it.
-    async fn passed(self: &Arc<Self>, question: &FileQuestion, entry: Arc<FileEntry>, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        let answer = self.inner.file(&question.clone().with_entry(entry.clone()), ask).await?;
+    async fn passed(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        entry: Arc<FileEntry>,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let answer = self
+            .inner
+            .file(&question.clone().with_entry(entry.clone()), ask)
+            .await?;
         if let Answer::Found(reply) = &answer
             && question.range.is_some()
             && reply.part.is_none()
@@ -137,23 +208,41 @@ impl Shared {
     }
 
     /// Joins the transfer of the file, or begins it.
-    async fn followed(self: &Arc<Self>, question: &FileQuestion, entry: Arc<FileEntry>, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    async fn followed(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        entry: Arc<FileEntry>,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let (mut progress, led) = self.transfer(&entry, ask);
         let outcome = if led { Outcome::Miss } else { Outcome::Collapsed };
-        let begun = progress.wait_for(|progress| !matches!(progress.state, State::Asking)).await;
+        let begun = progress
+            .wait_for(|progress| !matches!(progress.state, State::Asking))
+            .await;
         let state = begun.map(|progress| progress.state.clone());
         let state = match state {
             Ok(state) => state,
-            Err(_) => return Err(SourceError::unavailable(&question.path, &self.name, Cause::Broken("the transfer was given up".into()))),
+            Err(_) => {
+                return Err(SourceError::unavailable(
+                    &question.path,
+                    &self.name,
+                    Cause::Broken("the transfer was given up".into()),
+                ));
+            }
         };
         match state {
-            State::Asking | State::Flowing { .. } => self.reply_flowing(question, &entry, progress, outcome).map(Answer::Found),
+            State::Asking | State::Flowing { .. } => self
+                .reply_flowing(question, &entry, progress, outcome)
+                .map(Answer::Found),
             State::Done(held) => self.reply_held(&held, question, outcome).map(Answer::Found),
             State::Absent(freshness) => Ok(Answer::Absent(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
                 tracing::warn!(file = %question.path, %place, error = %cause, "the file cannot be kept and is passed through");
                 let answer = self.inner.file(&question.clone().with_entry(entry), ask).await?;
-                Ok(answer.map(|reply| FileReply { trail: reply.trail.then(&self.name, Outcome::Passed), ..reply }))
+                Ok(answer.map(|reply| FileReply {
+                    trail: reply.trail.then(&self.name, Outcome::Passed),
+                    ..reply
+                }))
             }
             State::Failed(error) => Err(error),
         }
@@ -176,18 +265,34 @@ impl Shared {
             None => (0, size),
         };
         let trail = Trail::of(&self.name, outcome);
-        Ok(FileReply { body: follow(progress, offset, length), size, part, sha256: entry.hashes.get_sha256(), trail })
+        Ok(FileReply {
+            body: follow(progress, offset, length),
+            size,
+            part,
+            sha256: entry.hashes.get_sha256(),
+            trail,
+        })
     }
 
     /// The running transfer of the file, begun where there is none; and whether it was.
-    pub(super) fn transfer(self: &Arc<Self>, entry: &Arc<FileEntry>, ask: &Ask) -> (watch::Receiver<Progress>, bool) {
-        let initial = Progress { readable: 0, state: State::Asking };
+    pub(super) fn transfer(
+        self: &Arc<Self>,
+        entry: &Arc<FileEntry>,
+        ask: &Ask,
+    ) -> (watch::Receiver<Progress>, bool) {
+        let initial = Progress {
+            readable: 0,
+            state: State::Asking,
+        };
         let begin = |progress: watch::Sender<Progress>| {
             let (shared, entry) = (self.clone(), entry.clone());
             let order = Order {
                 source: self.inner.clone(),
                 question: FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()),
-                ask: Ask { validators: None, ..ask.clone() },
+                ask: Ask {
+                    validators: None,
+                    ..ask.clone()
+                },
                 store: self.store.clone(),
                 sha256: entry.hashes.get_sha256(),
                 size: entry.size,
@@ -206,7 +311,9 @@ impl Shared {
                 }
             }
         };
-        let flight = self.transfers.join(&(entry.path.clone(), Sibling::File), initial, begin);
+        let flight = self
+            .transfers
+            .join(&(entry.path.clone(), Sibling::File), initial, begin);
         (flight.progress, flight.led)
     }
 }
@@ -232,6 +339,9 @@ fn digest_key(path: &FilePath, sibling: Sibling) -> String {
 fn part_of(question: &FileQuestion, size: u64) -> Result<Option<(u64, u64)>, SourceError> {
     match question.range {
         None => Ok(None),
-        Some(range) => range.within(size).map(Some).ok_or(SourceError::RangeOutside { size }),
+        Some(range) => range
+            .within(size)
+            .map(Some)
+            .ok_or(SourceError::RangeOutside { size }),
     }
 }

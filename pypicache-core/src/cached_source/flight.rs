@@ -34,7 +34,10 @@ struct Landing<K: Hash + Eq, V> {
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
     }
 }
 
@@ -44,7 +47,9 @@ where
     V: Send + Sync + 'static,
 {
     pub(super) fn new() -> Self {
-        Self { under_way: Arc::default() }
+        Self {
+            under_way: Arc::default(),
+        }
     }
 
     /// Joins the work for `key`; where it is not under way, `begin` makes it, and tells its progress from `initial` on.
@@ -54,11 +59,17 @@ where
     {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = under_way.get(key) {
-            return Flight { progress: progress.clone(), led: false };
+            return Flight {
+                progress: progress.clone(),
+                led: false,
+            };
         }
         let (sender, progress) = watch::channel(initial);
         under_way.insert(key.clone(), progress.clone());
-        let landing = Landing { key: key.clone(), under_way: self.under_way.clone() };
+        let landing = Landing {
+            key: key.clone(),
+            under_way: self.under_way.clone(),
+        };
         let work = begin(sender);
         tokio::spawn(async move {
             let _landing = landing;
@@ -69,7 +80,11 @@ where
 
     /// What is under way for `key`, if anything is.
     pub(super) fn watch(&self, key: &K) -> Option<watch::Receiver<V>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 }
 
@@ -117,7 +132,9 @@ mod tests {
         while flights.watch(&"key").is_some() {
             tokio::task::yield_now().await;
         }
-        let again = |told: watch::Sender<_>| async move { told.send_replace(Some(1)); };
+        let again = |told: watch::Sender<_>| async move {
+            told.send_replace(Some(1));
+        };
         assert_eq!(flights.join(&"key", None, again).landed().await, Some(1));
     }
 }

@@ -35,30 +35,58 @@ pub(super) enum Verdict {
 }
 
 impl HeldPage {
-    pub(super) fn new(page: Arc<ProjectPage>, validators: Option<Validators>, freshness: Freshness, now: SystemTime) -> Self {
-        Self { page, gone: false, validators, heard_at: now, age_then: freshness.age, lifetime: freshness.lifetime }
+    pub(super) fn new(
+        page: Arc<ProjectPage>,
+        validators: Option<Validators>,
+        freshness: Freshness,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            page,
+            gone: false,
+            validators,
+            heard_at: now,
+            age_then: freshness.age,
+            lifetime: freshness.lifetime,
+        }
     }
 
     /// The same page, confirmed by the origin.
     pub(super) fn confirmed(&self, freshness: Freshness, now: SystemTime) -> Self {
-        Self { gone: false, heard_at: now, age_then: freshness.age, lifetime: freshness.lifetime, ..self.clone() }
+        Self {
+            gone: false,
+            heard_at: now,
+            age_then: freshness.age,
+            lifetime: freshness.lifetime,
+            ..self.clone()
+        }
     }
 
     /// The origin says that the project is no more.
     pub(super) fn vanished(&self, freshness: Freshness, now: SystemTime) -> Self {
-        Self { gone: true, validators: None, ..self.confirmed(freshness, now) }
+        Self {
+            gone: true,
+            validators: None,
+            ..self.confirmed(freshness, now)
+        }
     }
 
     /// Age and lifetime now. A clock that was set back makes nothing younger than when it was heard.
     pub(super) fn freshness(&self, now: SystemTime) -> Freshness {
         let rest = now.duration_since(self.heard_at).unwrap_or_default();
-        Freshness { age: self.age_then, lifetime: self.lifetime }.after(rest)
+        Freshness {
+            age: self.age_then,
+            lifetime: self.lifetime,
+        }
+        .after(rest)
     }
 }
 
 /// Compares a new page with what is held (`None`: nothing).
 pub(super) fn judge(held: Option<&HeldPage>, new: &ProjectPage) -> Verdict {
-    let Some(held) = held.filter(|held| !held.gone) else { return Verdict::Replace };
+    let Some(held) = held.filter(|held| !held.gone) else {
+        return Verdict::Replace;
+    };
     if let (Some(known), Some(given)) = (held.page.last_serial, new.last_serial)
         && given < known
     {
@@ -73,7 +101,9 @@ pub(super) fn judge(held: Option<&HeldPage>, new: &ProjectPage) -> Verdict {
 /// Marks the wheels whose METADATA the upstream does not offer: this tier takes it out of the wheel.
 pub(super) fn offer_metadata(page: Arc<ProjectPage>) -> Arc<ProjectPage> {
     let lacks = |page: &ProjectPage| {
-        page.files.iter().any(|file| file.filename.kind() == FileKind::Wheel && file.core_metadata == CoreMetadata::None)
+        page.files
+            .iter()
+            .any(|file| file.filename.kind() == FileKind::Wheel && file.core_metadata == CoreMetadata::None)
     };
     if !lacks(&page) {
         return page;
@@ -90,8 +120,8 @@ pub(super) fn offer_metadata(page: Arc<ProjectPage>) -> Arc<ProjectPage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileEntry, FilePath, ProjectName, ProjectStatus};
     use crate::Clock;
+    use crate::model::{FileEntry, FilePath, ProjectName, ProjectStatus};
 
     fn page(files: usize, serial: Option<u64>) -> ProjectPage {
         let mut page = ProjectPage::new(ProjectName::parse("six").unwrap());
@@ -102,7 +132,10 @@ mod tests {
     }
 
     fn held(page: ProjectPage, clock: &Clock) -> HeldPage {
-        let freshness = Freshness { age: Duration::from_secs(100), lifetime: Duration::from_secs(600) };
+        let freshness = Freshness {
+            age: Duration::from_secs(100),
+            lifetime: Duration::from_secs(600),
+        };
         HeldPage::new(Arc::new(page), None, freshness, clock.now())
     }
 
@@ -133,7 +166,10 @@ mod tests {
         assert_eq!(judge(Some(&held), &page(0, Some(11))), Verdict::Doubt);
         assert_eq!(judge(None, &page(0, None)), Verdict::Replace);
         let mut quarantined = page(0, None);
-        quarantined.status = ProjectStatus { marker: "quarantined".into(), reason: None };
+        quarantined.status = ProjectStatus {
+            marker: "quarantined".into(),
+            reason: None,
+        };
         assert_eq!(judge(Some(&held), &quarantined), Verdict::Replace);
     }
 }

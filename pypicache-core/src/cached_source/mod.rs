@@ -30,7 +30,9 @@ use tokio::time::Instant;
 
 use crate::Clock;
 use crate::model::{FilePath, ProjectName};
-use crate::source::{Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, Sibling, SourceError};
+use crate::source::{
+    Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, Sibling, SourceError,
+};
 use crate::store::DiskStore;
 use flight::Flights;
 use held::HeldPage;
@@ -124,7 +126,9 @@ impl CachedSource {
             doubted: moka::sync::Cache::new(1_000),
             failed_at: Mutex::new(None),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 }
 

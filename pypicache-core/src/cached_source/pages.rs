@@ -11,7 +11,9 @@ use super::held::{HeldPage, Verdict, judge, offer_metadata};
 use super::transfer::blocking;
 use super::{PageLanding, PageNews, Shared};
 use crate::model::{ProjectList, ProjectName, ProjectPage};
-use crate::source::{Answer, Ask, Cause, Freshness, IndexSource as _, ListReply, Outcome, PageReply, Reach, SourceError, Trail};
+use crate::source::{
+    Answer, Ask, Cause, Freshness, IndexSource as _, ListReply, Outcome, PageReply, Reach, SourceError, Trail,
+};
 use crate::store::RecordKind;
 
 /// How long "there is no such project" counts at the most, whatever the origin says.
@@ -21,7 +23,11 @@ const ABSENCE_LIFETIME: Duration = Duration::from_secs(60);
 const INSISTENCE: Duration = Duration::from_secs(2);
 
 impl Shared {
-    pub(super) async fn page(self: &Arc<Self>, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        project: &ProjectName,
+        ask: &Ask,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let held = self.held(project).await;
         let now = self.options.clock.now();
         if let Some(held) = &held
@@ -54,14 +60,23 @@ impl Shared {
             return Some(held);
         }
         let (shared, key) = (self.clone(), project.clone());
-        let read = move || Ok(shared.store.read_record::<HeldPage>(RecordKind::Page, &shared.name, key.as_str()));
+        let read = move || {
+            Ok(shared
+                .store
+                .read_record::<HeldPage>(RecordKind::Page, &shared.name, key.as_str()))
+        };
         let held = Arc::new(blocking(read).await.ok()??);
         self.remember(project, &held);
         Some(held)
     }
 
     /// A held page waits for its confirmation, but not for long.
-    async fn confirmed_or_stale(&self, held: &Arc<HeldPage>, mut flight: Flight<PageLanding>, ask: &Ask) -> Answer<PageReply> {
+    async fn confirmed_or_stale(
+        &self,
+        held: &Arc<HeldPage>,
+        mut flight: Flight<PageLanding>,
+        ask: &Ask,
+    ) -> Answer<PageReply> {
         let patience = match ask.reach {
             Reach::Revalidate => INSISTENCE,
             _ if self.failed_lately() => Duration::ZERO,
@@ -76,10 +91,19 @@ impl Shared {
     }
 
     /// Nothing is held: the asker waits for what the source behind says.
-    async fn landed(&self, project: &ProjectName, mut flight: Flight<PageLanding>, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn landed(
+        &self,
+        project: &ProjectName,
+        mut flight: Flight<PageLanding>,
+        ask: &Ask,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let landing = flight.landed().await.unwrap_or_else(|| {
             let cause = Cause::Broken("the fetch was given up".into());
-            Err(SourceError::unavailable(format_args!("the page of {project}"), &self.name, cause))
+            Err(SourceError::unavailable(
+                format_args!("the page of {project}"),
+                &self.name,
+                cause,
+            ))
         })?;
         Ok(match landing {
             (_, PageNews::Absent(freshness)) => Answer::Absent(freshness),
@@ -89,11 +113,20 @@ impl Shared {
     }
 
     /// Asks the source behind, once for all who want to know now.
-    fn fetch(self: &Arc<Self>, project: &ProjectName, held: Option<Arc<HeldPage>>, ask: &Ask) -> Flight<PageLanding> {
+    fn fetch(
+        self: &Arc<Self>,
+        project: &ProjectName,
+        held: Option<Arc<HeldPage>>,
+        ask: &Ask,
+    ) -> Flight<PageLanding> {
         let begin = |told: watch::Sender<PageLanding>| {
             let (shared, project) = (self.clone(), project.clone());
             let validators = held.as_ref().and_then(|held| held.validators.clone());
-            let ask = Ask { reach: ask.reach, validators, via: ask.via.clone() };
+            let ask = Ask {
+                reach: ask.reach,
+                validators,
+                via: ask.via.clone(),
+            };
             async move {
                 let landing = shared.ask_behind(&project, held, &ask).await;
                 if let Err(error) = &landing {
@@ -126,19 +159,38 @@ impl Shared {
                 Verdict::Doubt if !self.doubted.contains_key(project) => {
                     self.doubted.insert(project.clone(), ());
                     let cause = Cause::Nonsense("all files of the project vanished from its page".into());
-                    return Err(SourceError::unavailable(format_args!("the page of {project}"), &self.name, cause));
+                    return Err(SourceError::unavailable(
+                        format_args!("the page of {project}"),
+                        &self.name,
+                        cause,
+                    ));
                 }
-                Verdict::KeepHeld => (held.map(|held| held.confirmed(reply.freshness, now)), PageNews::Confirmed),
+                Verdict::KeepHeld => (
+                    held.map(|held| held.confirmed(reply.freshness, now)),
+                    PageNews::Confirmed,
+                ),
                 Verdict::Replace | Verdict::Doubt => {
                     let page = same_or_new(held.as_deref(), offer_metadata(reply.page));
-                    (Some(HeldPage::new(page, reply.validators, reply.freshness, now)), PageNews::New)
+                    (
+                        Some(HeldPage::new(page, reply.validators, reply.freshness, now)),
+                        PageNews::New,
+                    )
                 }
             },
-            Answer::Unchanged(freshness) => (held.map(|held| held.confirmed(freshness, now)), PageNews::Confirmed),
+            Answer::Unchanged(freshness) => (
+                held.map(|held| held.confirmed(freshness, now)),
+                PageNews::Confirmed,
+            ),
             Answer::Absent(told) => {
-                let freshness = Freshness { lifetime: told.lifetime.min(ABSENCE_LIFETIME), ..told };
+                let freshness = Freshness {
+                    lifetime: told.lifetime.min(ABSENCE_LIFETIME),
+                    ..told
+                };
                 self.absent.insert(project.clone(), (now, freshness));
-                (held.map(|held| held.vanished(freshness, now)), PageNews::Absent(freshness))
+                (
+                    held.map(|held| held.vanished(freshness, now)),
+                    PageNews::Absent(freshness),
+                )
             }
         };
         let new = new.map(Arc::new);
@@ -163,7 +215,11 @@ impl Shared {
 
     async fn persist(self: &Arc<Self>, project: &ProjectName, held: Arc<HeldPage>) {
         let (shared, key) = (self.clone(), project.clone());
-        let write = move || shared.store.write_record(RecordKind::Page, &shared.name, key.as_str(), &*held);
+        let write = move || {
+            shared
+                .store
+                .write_record(RecordKind::Page, &shared.name, key.as_str(), &*held)
+        };
         if let Err(error) = blocking(write).await {
             tracing::warn!(%project, store = %self.store, %error, "a page was served but cannot be kept");
         }
@@ -187,7 +243,12 @@ impl Shared {
 
     fn known_absent(&self, project: &ProjectName) -> Option<Freshness> {
         let (told_at, freshness) = self.absent.get(project)?;
-        let rest = self.options.clock.now().duration_since(told_at).unwrap_or_default();
+        let rest = self
+            .options
+            .clock
+            .now()
+            .duration_since(told_at)
+            .unwrap_or_default();
         Some(freshness.after(rest)).filter(Freshness::is_fresh)
     }
 
@@ -207,11 +268,23 @@ impl Shared {
             }
         }
         let shared = self.clone();
-        let read = move || Ok(shared.store.all_records::<HeldPage>(RecordKind::Page, &shared.name));
+        let read = move || {
+            Ok(shared
+                .store
+                .all_records::<HeldPage>(RecordKind::Page, &shared.name))
+        };
         let records = blocking(read).await.unwrap_or_default();
-        let list: ProjectList = records.into_iter().filter(|held| !held.gone).map(|held| held.page.name.clone()).collect();
+        let list: ProjectList = records
+            .into_iter()
+            .filter(|held| !held.gone)
+            .map(|held| held.page.name.clone())
+            .collect();
         let trail = Trail::of(&self.name, Outcome::Stale);
-        Ok(Answer::Found(ListReply { list: Arc::new(list), freshness: freshness_of_nothing(), trail }))
+        Ok(Answer::Found(ListReply {
+            list: Arc::new(list),
+            freshness: freshness_of_nothing(),
+            trail,
+        }))
     }
 }
 

@@ -13,14 +13,20 @@ use super::Shared;
 use super::transfer::{State, blocking};
 use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
 use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
-use crate::source::{Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource as _};
+use crate::source::{
+    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource as _,
+};
 use crate::source::{Outcome, Sibling, SourceError, Trail};
 
 /// The largest METADATA that is accepted, in bytes.
 const METADATA_LIMIT: usize = 16 * 1024 * 1024;
 
 impl Shared {
-    pub(super) async fn metadata(self: &Arc<Self>, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    pub(super) async fn metadata(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let entry = match self.entry_of(question, ask).await? {
             Answer::Found(entry) => entry,
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
@@ -43,9 +49,21 @@ impl Shared {
         self.fetched_metadata(question, &entry, ask).await
     }
 
-    async fn fetched_metadata(self: &Arc<Self>, question: &FileQuestion, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    async fn fetched_metadata(
+        self: &Arc<Self>,
+        question: &FileQuestion,
+        entry: &Arc<FileEntry>,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let begin = |told: watch::Sender<_>| {
-            let (shared, entry, ask) = (self.clone(), entry.clone(), Ask { validators: None, ..ask.clone() });
+            let (shared, entry, ask) = (
+                self.clone(),
+                entry.clone(),
+                Ask {
+                    validators: None,
+                    ..ask.clone()
+                },
+            );
             async move {
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 if let Ok(Answer::Found(bytes)) = &answer {
@@ -54,25 +72,41 @@ impl Shared {
                 told.send_replace(Some(answer));
             }
         };
-        let mut flight = self.sibling_flights.join(&(entry.path.clone(), Sibling::Metadata), None, begin);
-        let outcome = if flight.led { Outcome::Miss } else { Outcome::Collapsed };
-        let landed = flight.landed().await.unwrap_or_else(|| Err(self.metadata_failed(entry, Cause::Broken("the fetch was given up".into()))));
+        let mut flight = self
+            .sibling_flights
+            .join(&(entry.path.clone(), Sibling::Metadata), None, begin);
+        let outcome = if flight.led {
+            Outcome::Miss
+        } else {
+            Outcome::Collapsed
+        };
+        let landed = flight.landed().await.unwrap_or_else(|| {
+            Err(self.metadata_failed(entry, Cause::Broken("the fetch was given up".into())))
+        });
         match landed? {
             Answer::Found(bytes) => self.reply_bytes(bytes, question, outcome).map(Answer::Found),
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
         }
     }
 
-    async fn proxied_or_derived(self: &Arc<Self>, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Answer<Bytes>, SourceError> {
+    async fn proxied_or_derived(
+        self: &Arc<Self>,
+        entry: &Arc<FileEntry>,
+        ask: &Ask,
+    ) -> Result<Answer<Bytes>, SourceError> {
         if entry.core_metadata != CoreMetadata::Derived {
             let question = FileQuestion::metadata(entry.path.clone()).with_entry(entry.clone());
             match self.inner.file(&question, ask).await? {
                 Answer::Found(reply) => {
                     let bytes = reply.body.collect(METADATA_LIMIT).await;
-                    let bytes = bytes.map_err(|error| self.metadata_failed(entry, Cause::Broken(error.to_string().into())))?;
+                    let bytes = bytes.map_err(|error| {
+                        self.metadata_failed(entry, Cause::Broken(error.to_string().into()))
+                    })?;
                     return self.checked(entry, bytes).map(Answer::Found);
                 }
-                Answer::Unchanged(freshness) | Answer::Absent(freshness) if entry.filename.kind() != FileKind::Wheel => {
+                Answer::Unchanged(freshness) | Answer::Absent(freshness)
+                    if entry.filename.kind() != FileKind::Wheel =>
+                {
                     return Ok(Answer::Absent(freshness));
                 }
                 Answer::Unchanged(_) | Answer::Absent(_) => {
@@ -91,11 +125,20 @@ impl Shared {
             match wheel_metadata_by_ranges(size, fetch).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(RangedError::Fetch(error)) => return Err(error),
-                Err(error) => tracing::debug!(file = %entry.path, %error, "METADATA cannot be had by ranges; the wheel is fetched"),
+                Err(error) => {
+                    tracing::debug!(file = %entry.path, %error, "METADATA cannot be had by ranges; the wheel is fetched")
+                }
             }
         }
         let (mut progress, _) = self.transfer(entry, ask);
-        let ended = progress.wait_for(|progress| matches!(progress.state, State::Done(_) | State::Failed(_) | State::Absent(_))).await;
+        let ended = progress
+            .wait_for(|progress| {
+                matches!(
+                    progress.state,
+                    State::Done(_) | State::Failed(_) | State::Absent(_)
+                )
+            })
+            .await;
         match ended.map(|progress| progress.state.clone()) {
             Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await,
             Ok(State::Failed(error)) => Err(error),
@@ -105,37 +148,62 @@ impl Shared {
 
     /// The wheel's size, if its upstream answers ranges.
     async fn size_by_ranges(&self, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Option<u64>, SourceError> {
-        let question = FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()).with_range(ByteRange::Last(1));
+        let question = FileQuestion::whole(entry.path.clone())
+            .with_entry(entry.clone())
+            .with_range(ByteRange::Last(1));
         match self.inner.file(&question, ask).await? {
             Answer::Found(reply) if reply.part.is_some() => Ok(reply.size.or(entry.size)),
             _ => Ok(None),
         }
     }
 
-    async fn stretch(&self, entry: &Arc<FileEntry>, offset: u64, length: u64, ask: &Ask) -> Result<Bytes, SourceError> {
+    async fn stretch(
+        &self,
+        entry: &Arc<FileEntry>,
+        offset: u64,
+        length: u64,
+        ask: &Ask,
+    ) -> Result<Bytes, SourceError> {
         let range = ByteRange::Between(offset, offset + length.saturating_sub(1));
-        let question = FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()).with_range(range);
+        let question = FileQuestion::whole(entry.path.clone())
+            .with_entry(entry.clone())
+            .with_range(range);
         match self.inner.file(&question, ask).await? {
             Answer::Found(reply) if reply.part == Some((offset, length)) => {
                 let limit = usize::try_from(length).unwrap_or(usize::MAX);
                 let bytes = reply.body.collect(limit).await;
                 bytes.map_err(|error| self.metadata_failed(entry, Cause::Broken(error.to_string().into())))
             }
-            _ => Err(self.metadata_failed(entry, Cause::Mismatch("the upstream answered another range than it was asked for".into()))),
+            _ => Err(self.metadata_failed(
+                entry,
+                Cause::Mismatch("the upstream answered another range than it was asked for".into()),
+            )),
         }
     }
 
     async fn out_of_held(&self, entry: &FileEntry, wheel: HeldFile) -> Result<Bytes, SourceError> {
-        let read = move || wheel_metadata(std::io::BufReader::new(Reader { file: wheel, position: 0 })).map_err(std::io::Error::other);
+        let read = move || {
+            wheel_metadata(std::io::BufReader::new(Reader {
+                file: wheel,
+                position: 0,
+            }))
+            .map_err(std::io::Error::other)
+        };
         blocking(read).await.map_err(|error| {
-            self.metadata_failed(entry, Cause::Nonsense(format!("no METADATA can be read from the wheel: {error}").into()))
+            self.metadata_failed(
+                entry,
+                Cause::Nonsense(format!("no METADATA can be read from the wheel: {error}").into()),
+            )
         })
     }
 
     fn checked(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
         match entry.core_metadata {
             CoreMetadata::Digest(listed) if Sha256::of(&bytes) != listed => {
-                let reason = format!("the page says sha256 {listed} of METADATA, the bytes have {}", Sha256::of(&bytes));
+                let reason = format!(
+                    "the page says sha256 {listed} of METADATA, the bytes have {}",
+                    Sha256::of(&bytes)
+                );
                 Err(self.metadata_failed(entry, Cause::Mismatch(reason.into())))
             }
             _ => Ok(bytes),
@@ -149,14 +217,24 @@ impl Shared {
                 self.note_digest(&entry.path, Sibling::Metadata, sha256).await;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(file = %entry.path, store = %self.store, %error, "METADATA was served but cannot be kept"),
+            Err(error) => {
+                tracing::warn!(file = %entry.path, store = %self.store, %error, "METADATA was served but cannot be kept")
+            }
         }
     }
 
-    fn reply_bytes(&self, bytes: Bytes, question: &FileQuestion, outcome: Outcome) -> Result<FileReply, SourceError> {
+    fn reply_bytes(
+        &self,
+        bytes: Bytes,
+        question: &FileQuestion,
+        outcome: Outcome,
+    ) -> Result<FileReply, SourceError> {
         let sha256 = Sha256::of(&bytes);
         let reply = FileReply::of_whole(Body::Bytes(bytes), sha256, question)?;
-        Ok(FileReply { trail: Trail::of(&self.name, outcome), ..reply })
+        Ok(FileReply {
+            trail: Trail::of(&self.name, outcome),
+            ..reply
+        })
     }
 
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {

@@ -16,7 +16,9 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::watch;
 
 use crate::model::{Sha256, Sha256Hasher};
-use crate::source::{Answer, Ask, Body, BodyError, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile};
+use crate::source::{
+    Answer, Ask, Body, BodyError, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile,
+};
 use crate::source::{IndexSource, LocalFile, READ_CHUNK, SourceError};
 use crate::store::{DiskStore, Staging};
 
@@ -85,7 +87,12 @@ impl Order {
             sha256: written.hasher.clone().finish(),
         };
         let sha256 = held.sha256;
-        progress.send_modify(|p| *p = Progress { readable: held.size, state: State::Done(held) });
+        progress.send_modify(|p| {
+            *p = Progress {
+                readable: held.size,
+                state: State::Done(held),
+            }
+        });
         let store = self.store.clone();
         let published = blocking(move || store.publish(written.staging, sha256)).await;
         if let Err(error) = published {
@@ -118,10 +125,16 @@ impl Order {
             let size = self.agreed_size(&reply)?;
             if written.is_none() {
                 let store = self.store.clone();
-                let staging = blocking(move || store.stage()).await.map_err(|error| self.storage(error))?;
+                let staging = blocking(move || store.stage())
+                    .await
+                    .map_err(|error| self.storage(error))?;
                 let file = staging.file().clone();
                 progress.send_modify(|p| p.state = State::Flowing { file, size });
-                written = Some(Written { staging, hasher: Sha256Hasher::default(), length: 0 });
+                written = Some(Written {
+                    staging,
+                    hasher: Sha256Hasher::default(),
+                    length: 0,
+                });
             }
             // A source without ranges starts anew: what is there already is skipped.
             let skip = position - reply.part.map_or(0, |(offset, _)| offset.min(position));
@@ -135,7 +148,8 @@ impl Order {
                     tokio::time::sleep(Duration::from_millis(50) * continuations).await;
                 }
                 broken => {
-                    let reason = broken.unwrap_or_else(|| format!("{length} of {} bytes came", size.unwrap_or_default()));
+                    let reason = broken
+                        .unwrap_or_else(|| format!("{length} of {} bytes came", size.unwrap_or_default()));
                     return Err(self.failed(Cause::Broken(reason.into())));
                 }
             }
@@ -163,7 +177,8 @@ impl Order {
                     Ok(mut piece) => {
                         let skipped = skip.min(piece.len() as u64);
                         skip -= skipped;
-                        let _ = piece.split_to(usize::try_from(skipped).unwrap_or(usize::MAX).min(piece.len()));
+                        let _ =
+                            piece.split_to(usize::try_from(skipped).unwrap_or(usize::MAX).min(piece.len()));
                         pieces.push(piece);
                     }
                     Err(error) => broken = Some(error.to_string()),
@@ -183,7 +198,9 @@ impl Order {
     async fn append(&self, written: &mut Written, pieces: Vec<Bytes>) -> Result<(), SourceError> {
         let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         if self.size.is_some_and(|size| written.length + added > size) {
-            return Err(self.failed(Cause::Mismatch(format!("more bytes than the page's {}", self.size.unwrap_or(0)).into())));
+            return Err(self.failed(Cause::Mismatch(
+                format!("more bytes than the page's {}", self.size.unwrap_or(0)).into(),
+            )));
         }
         let file = written.staging.file().clone();
         let mut hasher = std::mem::take(&mut written.hasher);
@@ -205,7 +222,9 @@ impl Order {
         match self.sha256 {
             Some(expected) if expected != found => {
                 tracing::warn!(file = %self.question.path, %expected, %found, "an upstream sent other bytes than its page promises; nothing was kept");
-                Err(self.failed(Cause::Mismatch(format!("the page says sha256 {expected}, the bytes have {found}").into())))
+                Err(self.failed(Cause::Mismatch(
+                    format!("the page says sha256 {expected}, the bytes have {found}").into(),
+                )))
             }
             _ => Ok(()),
         }
@@ -213,16 +232,20 @@ impl Order {
 
     fn agreed_size(&self, reply: &FileReply) -> Result<Option<u64>, SourceError> {
         match (self.size, reply.size) {
-            (Some(listed), Some(sent)) if listed != sent => {
-                Err(self.failed(Cause::Mismatch(format!("the page says {listed} bytes, the upstream {sent}").into())))
-            }
+            (Some(listed), Some(sent)) if listed != sent => Err(self.failed(Cause::Mismatch(
+                format!("the page says {listed} bytes, the upstream {sent}").into(),
+            ))),
             (listed, sent) => Ok(listed.or(sent)),
         }
     }
 
     fn question_from(&self, position: u64) -> FileQuestion {
         let question = self.question.clone();
-        if position > 0 { question.with_range(ByteRange::From(position)) } else { question }
+        if position > 0 {
+            question.with_range(ByteRange::From(position))
+        } else {
+            question
+        }
     }
 
     fn failed(&self, cause: Cause) -> SourceError {
@@ -263,12 +286,20 @@ fn follow_stream(
 }
 
 /// Waits until there is something to read at `position`, and reads it.
-async fn next_piece(progress: &mut watch::Receiver<Progress>, position: u64, end: u64) -> Result<Option<Bytes>, BodyError> {
+async fn next_piece(
+    progress: &mut watch::Receiver<Progress>,
+    position: u64,
+    end: u64,
+) -> Result<Option<Bytes>, BodyError> {
     if position >= end {
         return Ok(None);
     }
-    let grown = progress.wait_for(|p| p.readable > position || matches!(p.state, State::Done(_) | State::Failed(_)));
-    let now = grown.await.map_err(|_| BodyError::new("the transfer was given up"))?.clone();
+    let grown =
+        progress.wait_for(|p| p.readable > position || matches!(p.state, State::Done(_) | State::Failed(_)));
+    let now = grown
+        .await
+        .map_err(|_| BodyError::new("the transfer was given up"))?
+        .clone();
     let file = match now.state {
         State::Flowing { file, .. } => file,
         State::Done(held) => held.file,
@@ -279,13 +310,22 @@ async fn next_piece(progress: &mut watch::Receiver<Progress>, position: u64, end
     if length == 0 {
         return Ok(None);
     }
-    let stretch = LocalFile { file, offset: position, length };
-    blocking(move || stretch.read_at(0, READ_CHUNK)).await.map(Some).map_err(BodyError::new)
+    let stretch = LocalFile {
+        file,
+        offset: position,
+        length,
+    };
+    blocking(move || stretch.read_at(0, READ_CHUNK))
+        .await
+        .map(Some)
+        .map_err(BodyError::new)
 }
 
 /// Runs blocking disk work off the runtime's threads.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(std::io::Error::other)?
 }

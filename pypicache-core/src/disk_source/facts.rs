@@ -37,7 +37,9 @@ impl Facts {
             FileKind::Wheel => wheel_metadata(reader),
             _ => sdist_metadata(reader, name.as_str()),
         };
-        let found = read.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "no METADATA")).ok();
+        let found = read
+            .inspect_err(|error| tracing::debug!(path = %path.display(), %error, "no METADATA"))
+            .ok();
         Ok(Self {
             sha256: hasher.finish(),
             requires_python: found.as_deref().and_then(requires_python),
@@ -50,9 +52,13 @@ impl Facts {
         let mut entry = FileEntry::new(path);
         entry.hashes = Digests::sha256(self.sha256);
         entry.size = Some(found.stamp.size);
-        entry.upload_time = jiff::Timestamp::try_from(found.stamp.modified).ok().map(|time| format!("{time:.6}"));
+        entry.upload_time = jiff::Timestamp::try_from(found.stamp.modified)
+            .ok()
+            .map(|time| format!("{time:.6}"));
         entry.requires_python = self.requires_python.clone();
-        entry.core_metadata = self.metadata.as_deref().map_or(CoreMetadata::None, |bytes| CoreMetadata::Digest(Sha256::of(bytes)));
+        entry.core_metadata = self.metadata.as_deref().map_or(CoreMetadata::None, |bytes| {
+            CoreMetadata::Digest(Sha256::of(bytes))
+        });
         entry
     }
 }

@@ -18,7 +18,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
-use crate::source::{Answer, Ask, Body, FileQuestion, FileReply, Freshness, IndexSource, ListReply, LocalFile, PageReply};
+use crate::source::{
+    Answer, Ask, Body, FileQuestion, FileReply, Freshness, IndexSource, ListReply, LocalFile, PageReply,
+};
 use crate::source::{Sibling, SourceError, Trail, Validators};
 use facts::Facts;
 use scan::{Found, Stamp};
@@ -63,7 +65,9 @@ impl DiskSource {
             reading: Mutex::default(),
             pages: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Runs disk work off the runtime's threads.
@@ -73,7 +77,10 @@ impl DiskSource {
         work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
     ) -> Result<T, SourceError> {
         let shared = self.shared.clone();
-        let done = tokio::task::spawn_blocking(move || work(&shared)).await.map_err(io::Error::other).and_then(|done| done);
+        let done = tokio::task::spawn_blocking(move || work(&shared))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|done| done);
         done.map_err(|error| SourceError::Storage {
             asked: asked.into(),
             place: self.shared.directory.display().to_string().into(),
@@ -85,11 +92,16 @@ impl DiskSource {
 impl Shared {
     /// The project's page, `None` where no file belongs to it.
     fn page(&self, project: &ProjectName) -> io::Result<Option<Arc<ProjectPage>>> {
-        let found: Vec<Found> = scan::scan(&self.directory)?.into_iter().filter(|file| file.project == *project).collect();
+        let found: Vec<Found> = scan::scan(&self.directory)?
+            .into_iter()
+            .filter(|file| file.project == *project)
+            .collect();
         let mut page = ProjectPage::new(project.clone());
         let mut versions = BTreeMap::new();
         for file in &found {
-            let Some(facts) = self.facts_of(file) else { continue };
+            let Some(facts) = self.facts_of(file) else {
+                continue;
+            };
             let path = format!("{}/{}", self.name, file.relative);
             let Ok(path) = FilePath::new(&path) else { continue };
             page.files.push(facts.entry(path, file));
@@ -113,7 +125,10 @@ impl Shared {
     fn facts_of(&self, file: &Found) -> Option<Arc<Facts>> {
         let known = || {
             let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            facts.get(&file.path).filter(|(stamp, _)| *stamp == file.stamp).map(|(_, facts)| facts.clone())
+            facts
+                .get(&file.path)
+                .filter(|(stamp, _)| *stamp == file.stamp)
+                .map(|(_, facts)| facts.clone())
         };
         if let Some(facts) = known() {
             return Some(facts);
@@ -138,7 +153,11 @@ impl Shared {
 
     /// The file that a question is about, with what is known of it.
     fn file(&self, path: &FilePath) -> io::Result<Option<(Found, Arc<Facts>)>> {
-        let Some(relative) = path.as_str().strip_prefix(&*self.name).and_then(|rest| rest.strip_prefix('/')) else {
+        let Some(relative) = path
+            .as_str()
+            .strip_prefix(&*self.name)
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
             return Ok(None);
         };
         let found = scan::look_at(&self.directory, relative)?;
@@ -150,31 +169,62 @@ impl Shared {
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for DiskSource {
     async fn projects(&self, _ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        let found = self.blocking("the project list".to_owned(), |shared| scan::scan(&shared.directory)).await?;
+        let found = self
+            .blocking("the project list".to_owned(), |shared| {
+                scan::scan(&shared.directory)
+            })
+            .await?;
         let list: ProjectList = found.into_iter().map(|file| file.project).collect();
-        Ok(Answer::Found(ListReply { list: Arc::new(list), freshness: only_now(), trail: Trail::default() }))
+        Ok(Answer::Found(ListReply {
+            list: Arc::new(list),
+            freshness: only_now(),
+            trail: Trail::default(),
+        }))
     }
 
     async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
         let wanted = project.clone();
-        let page = self.blocking(format!("the page of {project}"), move |shared| shared.page(&wanted)).await?;
-        let Some(page) = page else { return Ok(Answer::Absent(only_now())) };
-        let validators = Some(Validators { upstream: self.shared.name.clone(), etag: Some(tag(&page)), last_modified: None });
+        let page = self
+            .blocking(format!("the page of {project}"), move |shared| {
+                shared.page(&wanted)
+            })
+            .await?;
+        let Some(page) = page else {
+            return Ok(Answer::Absent(only_now()));
+        };
+        let validators = Some(Validators {
+            upstream: self.shared.name.clone(),
+            etag: Some(tag(&page)),
+            last_modified: None,
+        });
         if ask.validators.is_some() && ask.validators == validators {
             return Ok(Answer::Unchanged(only_now()));
         }
-        Ok(Answer::Found(PageReply { page, freshness: only_now(), validators, trail: Trail::default() }))
+        Ok(Answer::Found(PageReply {
+            page,
+            freshness: only_now(),
+            validators,
+            trail: Trail::default(),
+        }))
     }
 
     async fn file(&self, question: &FileQuestion, _ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
         let path = question.path.clone();
         let found = self.blocking(question.path.to_string(), move |shared| {
-            let Some((found, facts)) = shared.file(&path)? else { return Ok(None) };
+            let Some((found, facts)) = shared.file(&path)? else {
+                return Ok(None);
+            };
             Ok(Some((std::fs::File::open(&found.path)?, found.stamp.size, facts)))
         });
-        let Some((file, size, facts)) = found.await? else { return Ok(Answer::Absent(only_now())) };
+        let Some((file, size, facts)) = found.await? else {
+            return Ok(Answer::Absent(only_now()));
+        };
         let whole = match (question.sibling, &facts.metadata) {
-            (Sibling::File, _) => Body::File(LocalFile { file: Arc::new(file), offset: 0, length: size }),
+            (Sibling::File, _) => Body::File(LocalFile {
+                file: Arc::new(file),
+                offset: 0,
+                length: size,
+            }),
             (Sibling::Metadata, Some(metadata)) => Body::Bytes(metadata.clone()),
             (Sibling::Metadata, None) => return Ok(Answer::Absent(only_now())),
         };
@@ -196,7 +246,13 @@ fn tag(page: &ProjectPage) -> String {
     let mut hasher = crate::model::Sha256Hasher::default();
     for file in &page.files {
         hasher.update(file.path.as_str().as_bytes());
-        hasher.update(file.hashes.get_sha256().map(Sha256::to_hex).unwrap_or_default().as_bytes());
+        hasher.update(
+            file.hashes
+                .get_sha256()
+                .map(Sha256::to_hex)
+                .unwrap_or_default()
+                .as_bytes(),
+        );
         hasher.update(file.upload_time.as_deref().unwrap_or_default().as_bytes());
     }
     format!("\"{}\"", hasher.finish())
@@ -204,7 +260,12 @@ fn tag(page: &ProjectPage) -> String {
 
 impl fmt::Display for DiskSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "disk {} ({})", self.shared.name, self.shared.directory.display())
+        write!(
+            f,
+            "disk {} ({})",
+            self.shared.name,
+            self.shared.directory.display()
+        )
     }
 }
 

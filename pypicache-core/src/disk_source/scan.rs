@@ -45,12 +45,18 @@ pub(super) fn scan(directory: &Path) -> io::Result<Vec<Found>> {
 pub(super) fn look_at(directory: &Path, relative: &str) -> io::Result<Option<Found>> {
     // A checked path has no `..`; a link inside may still lead out.
     let path = directory.join(relative);
-    if relative.split('/').any(|segment| segment.starts_with('.')) || relative.split('/').count() > MAX_DEPTH + 1 {
+    if relative.split('/').any(|segment| segment.starts_with('.'))
+        || relative.split('/').count() > MAX_DEPTH + 1
+    {
         return Ok(None);
     }
     match (path.canonicalize(), directory.canonicalize()) {
         (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(found_at(path, relative.to_owned())),
-        (Err(error), _) | (_, Err(error)) if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory => Err(error),
+        (Err(error), _) | (_, Err(error))
+            if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory =>
+        {
+            Err(error)
+        }
         _ => Ok(None),
     }
 }
@@ -58,12 +64,18 @@ pub(super) fn look_at(directory: &Path, relative: &str) -> io::Result<Option<Fou
 fn walk(directory: &Path, prefix: &str, depth: usize, found: &mut Vec<Found>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
         let kind = entry.file_type()?;
         if name.starts_with('.') {
             continue;
         }
-        let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let relative = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}/{name}")
+        };
         if kind.is_dir() && depth < MAX_DEPTH {
             walk(&entry.path(), &relative, depth + 1, found)?;
         } else if kind.is_file() {
@@ -80,6 +92,17 @@ fn found_at(path: PathBuf, relative: String) -> Option<Found> {
         return None;
     };
     let facts = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-    let stamp = Stamp { size: facts.len(), modified: facts.modified().ok()?, inode: facts.ino() };
-    Some(Found { path, relative, name, project, version, stamp })
+    let stamp = Stamp {
+        size: facts.len(),
+        modified: facts.modified().ok()?,
+        inode: facts.ino(),
+    };
+    Some(Found {
+        path,
+        relative,
+        name,
+        project,
+        version,
+        stamp,
+    })
 }

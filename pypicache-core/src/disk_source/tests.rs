@@ -26,12 +26,21 @@ async fn a_file_dropped_in_is_listed_and_a_changed_one_is_read_anew() {
     std::fs::write(&file, b"first").unwrap();
     let first = source.get_page(&name("six")).await.unwrap().unwrap();
     assert_eq!(first.page.files[0].path.as_str(), "ours/deep/er/six-1.0.tar.gz");
-    assert_eq!(first.page.files[0].hashes.get_sha256().unwrap(), Sha256::of(b"first"));
+    assert_eq!(
+        first.page.files[0].hashes.get_sha256().unwrap(),
+        Sha256::of(b"first")
+    );
     let again = source.get_page(&name("six")).await.unwrap().unwrap();
-    assert!(Arc::ptr_eq(&first.page, &again.page), "an unchanged page stays one value");
+    assert!(
+        Arc::ptr_eq(&first.page, &again.page),
+        "an unchanged page stays one value"
+    );
     std::fs::write(&file, b"second!").unwrap();
     let changed = source.get_page(&name("six")).await.unwrap().unwrap();
-    assert_eq!(changed.page.files[0].hashes.get_sha256().unwrap(), Sha256::of(b"second!"));
+    assert_eq!(
+        changed.page.files[0].hashes.get_sha256().unwrap(),
+        Sha256::of(b"second!")
+    );
     assert_ne!(first.validators, changed.validators);
 }
 
@@ -41,11 +50,22 @@ async fn hidden_files_and_links_that_lead_out_are_not_offered() {
     std::fs::write(outside.path().join("six-1.0.tar.gz"), b"outside").unwrap();
     std::fs::write(directory.path().join(".six-2.0.tar.gz"), b"hidden").unwrap();
     std::os::unix::fs::symlink(outside.path(), directory.path().join("out")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("six-1.0.tar.gz"), directory.path().join("six-1.0.tar.gz")).unwrap();
+    std::os::unix::fs::symlink(
+        outside.path().join("six-1.0.tar.gz"),
+        directory.path().join("six-1.0.tar.gz"),
+    )
+    .unwrap();
     let source = DiskSource::new("ours", directory.path());
     assert!(source.get_page(&name("six")).await.unwrap().is_none());
     for path in ["ours/out/six-1.0.tar.gz", "ours/six-1.0.tar.gz"] {
-        assert!(source.get_file(&FilePath::new(path).unwrap()).await.unwrap().is_none(), "{path}");
+        assert!(
+            source
+                .get_file(&FilePath::new(path).unwrap())
+                .await
+                .unwrap()
+                .is_none(),
+            "{path}"
+        );
     }
 }
 

@@ -73,7 +73,11 @@ impl HttpClient {
         };
         Ok(Self {
             pages: builder().build().map_err(ClientError::Client)?,
-            files: builder().no_gzip().no_zstd().build().map_err(ClientError::Client)?,
+            files: builder()
+                .no_gzip()
+                .no_zstd()
+                .build()
+                .map_err(ClientError::Client)?,
         })
     }
 }
@@ -81,7 +85,10 @@ impl HttpClient {
 /// Redirects are bounded, and never lead from https to http. (Credentials are dropped by the client when the
 /// host changes.)
 fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    let was_https = attempt
+        .previous()
+        .last()
+        .is_some_and(|url| url.scheme() == "https");
     if attempt.previous().len() > MAX_REDIRECTS {
         attempt.error("too many redirects")
     } else if was_https && attempt.url().scheme() != "https" {
@@ -102,11 +109,16 @@ fn tls_config(options: &ClientOptions) -> Result<rustls::ClientConfig, ClientErr
         .with_safe_default_protocol_versions()
         .map_err(ClientError::Tls)?;
     let mut config = match rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider) {
-        Ok(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth(),
+        Ok(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth(),
         Err(error) => {
             // Plain-http upstreams work without; https ones will say that their certificate is not trusted.
             tracing::warn!(%error, "no certificate authority is trusted: install the system's CA certificates or set SSL_CERT_FILE");
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+            builder
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth()
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -115,7 +127,10 @@ fn tls_config(options: &ClientOptions) -> Result<rustls::ClientConfig, ClientErr
 
 fn extra_authorities(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     let failed = |error| ClientError::CaFile(path.clone(), error);
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
     match certificates.is_empty() {
         true => Err(failed(rustls::pki_types::pem::Error::NoItemsFound)),
         false => Ok(certificates),

@@ -18,7 +18,10 @@ impl Credentials {
     /// For HTTP's Basic scheme.
     #[must_use]
     pub fn new(user: impl Into<String>, password: SecretString) -> Self {
-        Self { user: user.into(), password }
+        Self {
+            user: user.into(),
+            password,
+        }
     }
 
     /// Takes the credentials out of a URL (`https://user:password@host/`), so that it can be shown.
@@ -28,7 +31,10 @@ impl Credentials {
             return None;
         }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let credentials = Self::new(decoded(url.username()), decoded(url.password().unwrap_or_default()).into());
+        let credentials = Self::new(
+            decoded(url.username()),
+            decoded(url.password().unwrap_or_default()).into(),
+        );
         // Both only fail for URLs that cannot have credentials, and this one has.
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -68,7 +74,10 @@ impl Netrc {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self::parse(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(cause) => Err(NetrcError { path: path.display().to_string(), cause }),
+            Err(cause) => Err(NetrcError {
+                path: path.display().to_string(),
+                cause,
+            }),
         }
     }
 
@@ -77,7 +86,9 @@ impl Netrc {
     pub fn parse(text: &str) -> Self {
         let mut machines = Vec::new();
         let mut current: Option<(Option<String>, String, String)> = None;
-        let without_macros = text.split("\n\n").filter_map(|block| block.split("macdef").next());
+        let without_macros = text
+            .split("\n\n")
+            .filter_map(|block| block.split("macdef").next());
         let mut words = without_macros.flat_map(str::split_ascii_whitespace);
         let mut finish = |entry: Option<(Option<String>, String, String)>| {
             if let Some((host, user, password)) = entry {
@@ -92,7 +103,9 @@ impl Netrc {
                 }
                 ("default", _) => finish(current.replace((None, String::new(), String::new()))),
                 ("login", Some((_, user, _))) => *user = words.next().unwrap_or_default().to_owned(),
-                ("password", Some((_, _, password))) => *password = words.next().unwrap_or_default().to_owned(),
+                ("password", Some((_, _, password))) => {
+                    *password = words.next().unwrap_or_default().to_owned()
+                }
                 _ => {}
             }
         }
@@ -105,7 +118,9 @@ impl Netrc {
     pub fn credentials(&self, url: &Url) -> Option<Credentials> {
         let host = url.host_str()?;
         let entry = |wanted: Option<&str>| self.machines.iter().find(|(name, _)| name.as_deref() == wanted);
-        entry(Some(host)).or_else(|| entry(None)).map(|(_, credentials)| credentials.clone())
+        entry(Some(host))
+            .or_else(|| entry(None))
+            .map(|(_, credentials)| credentials.clone())
     }
 }
 
@@ -124,9 +139,15 @@ mod tests {
              macdef init\nmachine fake.example login x password y\n\ndefault login anonymous password none\n",
         );
         let of = |url: &str| pair(netrc.credentials(&Url::parse(url).unwrap()));
-        assert_eq!(of("https://team.example/simple/"), Some(("ann".into(), "s3cret".into())));
+        assert_eq!(
+            of("https://team.example/simple/"),
+            Some(("ann".into(), "s3cret".into()))
+        );
         assert_eq!(of("https://other.example/"), Some(("bob".into(), "p".into())));
-        assert_eq!(of("https://fake.example/"), Some(("anonymous".into(), "none".into())));
+        assert_eq!(
+            of("https://fake.example/"),
+            Some(("anonymous".into(), "none".into()))
+        );
     }
 
     #[test]

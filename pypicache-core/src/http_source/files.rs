@@ -9,10 +9,16 @@ use super::HttpSource;
 use super::freshness::absence_of;
 use super::pages::{cause_of, explain, trail_of};
 use crate::model::FileEntry;
-use crate::source::{Answer, Ask, Body, BodyError, ByteRange, Cause, FileQuestion, FileReply, Freshness, Sibling, SourceError};
+use crate::source::{
+    Answer, Ask, Body, BodyError, ByteRange, Cause, FileQuestion, FileReply, Freshness, Sibling, SourceError,
+};
 
 impl HttpSource {
-    pub(super) async fn ask_file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    pub(super) async fn ask_file(
+        &self,
+        question: &FileQuestion,
+        ask: &Ask,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let url = match self.url_of(question, ask).await? {
             Answer::Found(url) => url,
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
@@ -43,13 +49,28 @@ impl HttpSource {
 
     /// Where this upstream keeps the file: by the entry where it is of our making, else by our page.
     async fn url_of(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<Url>, SourceError> {
-        let ours = |entry: &FileEntry| entry.link.as_ref().filter(|link| link.upstream == self.label).map(|link| link.url.clone());
+        let ours = |entry: &FileEntry| {
+            entry
+                .link
+                .as_ref()
+                .filter(|link| link.upstream == self.label)
+                .map(|link| link.url.clone())
+        };
         if let Some(url) = question.entry.as_deref().and_then(ours) {
             return Ok(Answer::Found(with_suffix(url, question.sibling)));
         }
         let mut absent = Freshness::default();
         for (project, _) in question.path.file_name().owners() {
-            match self.ask_page(&project, &Ask { validators: None, ..ask.clone() }).await? {
+            match self
+                .ask_page(
+                    &project,
+                    &Ask {
+                        validators: None,
+                        ..ask.clone()
+                    },
+                )
+                .await?
+            {
                 Answer::Found(reply) => {
                     if let Some(url) = reply.page.file(&question.path).and_then(ours) {
                         return Ok(Answer::Found(with_suffix(url, question.sibling)));
@@ -64,7 +85,11 @@ impl HttpSource {
 
     fn file_request(&self, url: Url, question: &FileQuestion, ask: &Ask) -> reqwest::RequestBuilder {
         let is_our_origin = url.origin() == self.index.origin();
-        let method = if question.facts_only { Method::HEAD } else { Method::GET };
+        let method = if question.facts_only {
+            Method::HEAD
+        } else {
+            Method::GET
+        };
         let mut request = self.client.files.request(method, url);
         request = request.header(ACCEPT_ENCODING, "identity");
         if is_our_origin {
@@ -96,7 +121,11 @@ fn with_suffix(mut url: Url, sibling: Sibling) -> Url {
 }
 
 /// `part`: offset, length and the whole size where it was told.
-fn reply(response: reqwest::Response, question: &FileQuestion, part: Option<(u64, u64, Option<u64>)>) -> FileReply {
+fn reply(
+    response: reqwest::Response,
+    question: &FileQuestion,
+    part: Option<(u64, u64, Option<u64>)>,
+) -> FileReply {
     let size = match part {
         Some((_, _, size)) => size,
         None => content_length(response.headers()),
@@ -106,10 +135,18 @@ fn reply(response: reqwest::Response, question: &FileQuestion, part: Option<(u64
         true => Body::empty(),
         false => {
             let pieces = response.bytes_stream();
-            Body::Stream(Box::pin(pieces.map(|piece| piece.map_err(|error| BodyError::new(body_reason(&error))))))
+            Body::Stream(Box::pin(
+                pieces.map(|piece| piece.map_err(|error| BodyError::new(body_reason(&error)))),
+            ))
         }
     };
-    FileReply { body, size, part: part.map(|(offset, length, _)| (offset, length)), sha256: None, trail }
+    FileReply {
+        body,
+        size,
+        part: part.map(|(offset, length, _)| (offset, length)),
+        sha256: None,
+        trail,
+    }
 }
 
 fn body_reason(error: &reqwest::Error) -> String {
@@ -133,7 +170,13 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
 /// The size in a 416's `bytes */1000`.
 fn unsatisfied(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    value.trim().strip_prefix("bytes")?.trim_start().strip_prefix("*/")?.parse().ok()
+    value
+        .trim()
+        .strip_prefix("bytes")?
+        .trim_start()
+        .strip_prefix("*/")?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -142,10 +185,17 @@ mod tests {
 
     #[test]
     fn content_ranges_of_all_kinds() {
-        let of = |value: &str| content_range(&HeaderMap::from_iter([(CONTENT_RANGE, value.parse().unwrap())]));
+        let of =
+            |value: &str| content_range(&HeaderMap::from_iter([(CONTENT_RANGE, value.parse().unwrap())]));
         assert_eq!(of("bytes 0-99/1000"), Some((0, 100, Some(1000))));
         assert_eq!(of("bytes 5-5/*"), Some((5, 1, None)));
-        for bad in ["bytes 9-5/10", "0-1/2", "bytes */10", "bytes 0-18446744073709551615/1", "bytes a-b/c"] {
+        for bad in [
+            "bytes 9-5/10",
+            "0-1/2",
+            "bytes */10",
+            "bytes 0-18446744073709551615/1",
+            "bytes a-b/c",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
     }
@@ -153,6 +203,9 @@ mod tests {
     #[test]
     fn a_sibling_keeps_the_query() {
         let url = Url::parse("https://files.example/a/six.whl?sig=1#sha256=00").unwrap();
-        assert_eq!(with_suffix(url, Sibling::Metadata).as_str(), "https://files.example/a/six.whl.metadata?sig=1");
+        assert_eq!(
+            with_suffix(url, Sibling::Metadata).as_str(),
+            "https://files.example/a/six.whl.metadata?sig=1"
+        );
     }
 }

@@ -20,7 +20,10 @@ const ABSENCE_LIFETIME: Duration = Duration::from_secs(60);
 pub(super) fn freshness_of(headers: &HeaderMap) -> Freshness {
     let mut lifetime = None;
     let mut shared_lifetime = None;
-    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     for directive in directives.flat_map(|value| value.split(',')) {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         match name.trim().to_ascii_lowercase().as_str() {
@@ -30,15 +33,29 @@ pub(super) fn freshness_of(headers: &HeaderMap) -> Freshness {
             _ => {}
         }
     }
-    let age = headers.get(AGE).and_then(|value| value.to_str().ok()).and_then(seconds).unwrap_or_default();
-    Freshness { age, lifetime: shared_lifetime.or(lifetime).unwrap_or(DEFAULT_LIFETIME) }
+    let age = headers
+        .get(AGE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(seconds)
+        .unwrap_or_default();
+    Freshness {
+        age,
+        lifetime: shared_lifetime.or(lifetime).unwrap_or(DEFAULT_LIFETIME),
+    }
 }
 
 /// The same for "there is no such thing": short, whatever the upstream says.
 pub(super) fn absence_of(headers: &HeaderMap) -> Freshness {
     let told = freshness_of(headers);
-    let lifetime = if headers.contains_key(CACHE_CONTROL) { told.lifetime } else { ABSENCE_LIFETIME };
-    Freshness { age: told.age.min(ABSENCE_LIFETIME), lifetime: lifetime.min(ABSENCE_LIFETIME) }
+    let lifetime = if headers.contains_key(CACHE_CONTROL) {
+        told.lifetime
+    } else {
+        ABSENCE_LIFETIME
+    };
+    Freshness {
+        age: told.age.min(ABSENCE_LIFETIME),
+        lifetime: lifetime.min(ABSENCE_LIFETIME),
+    }
 }
 
 /// Delta-seconds (RFC 9111 section 1.2.2): what is too large to hold is very long.
@@ -57,16 +74,34 @@ mod tests {
         let cases = [
             (vec![], 0, 600),
             (vec![("cache-control", "max-age=600, public")], 0, 600),
-            (vec![("cache-control", "public, s-maxage=30, max-age=600"), ("age", "17")], 17, 30),
+            (
+                vec![
+                    ("cache-control", "public, s-maxage=30, max-age=600"),
+                    ("age", "17"),
+                ],
+                17,
+                30,
+            ),
             (vec![("cache-control", "no-cache, max-age=600")], 0, 0),
             (vec![("cache-control", "Max-Age=\"5\"")], 0, 5),
             (vec![("cache-control", "max-age=-1"), ("age", "x")], 0, 600),
-            (vec![("cache-control", "max-age=99999999999999999999999")], 0, 1 << 31),
+            (
+                vec![("cache-control", "max-age=99999999999999999999999")],
+                0,
+                1 << 31,
+            ),
         ];
         for (headers, age, lifetime) in cases {
-            let map: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect();
             let found = freshness_of(&map);
-            assert_eq!((found.age.as_secs(), found.lifetime.as_secs()), (age, lifetime), "{headers:?}");
+            assert_eq!(
+                (found.age.as_secs(), found.lifetime.as_secs()),
+                (age, lifetime),
+                "{headers:?}"
+            );
         }
     }
 }

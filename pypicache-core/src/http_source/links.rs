@@ -22,13 +22,20 @@ impl HttpSource {
 
     /// Where the files would live if the upstream were a tier of ours: `…/simple/` has `…/files/` beside it.
     fn tier_files(&self) -> Option<Url> {
-        self.index.path().ends_with("/simple/").then(|| self.index.join("../files/").ok()).flatten()
+        self.index
+            .path()
+            .ends_with("/simple/")
+            .then(|| self.index.join("../files/").ok())
+            .flatten()
     }
 }
 
 /// The rest of `url`'s path below `root`, if it has at least two segments.
 fn below(root: &Url, url: &Url) -> Option<String> {
-    let rest = url.path().strip_prefix(root.path()).filter(|rest| rest.contains('/'))?;
+    let rest = url
+        .path()
+        .strip_prefix(root.path())
+        .filter(|rest| rest.contains('/'))?;
     (url.origin() == root.origin()).then(|| rest.to_owned())
 }
 
@@ -40,14 +47,25 @@ mod tests {
     fn path(index: &str, url: &str) -> Option<String> {
         let client = HttpClient::new(ClientOptions::default()).unwrap();
         let source = HttpSource::new("pypi", Url::parse(index).unwrap(), client, HttpOptions::default());
-        source.path_of(&Url::parse(url).unwrap()).map(|path| path.as_str().to_owned())
+        source
+            .path_of(&Url::parse(url).unwrap())
+            .map(|path| path.as_str().to_owned())
     }
 
     #[test]
     fn a_file_has_one_path_whichever_tier_tells_of_it() {
-        let at_origin = path("https://index.example/simple/", "https://files.example/packages/ab/cd/six-1.0.tar.gz#sha256=00");
-        let by_team = path("http://team.example:6283/simple/", "http://team.example:6283/files/pypi/packages/ab/cd/six-1.0.tar.gz");
-        let by_index = path("http://team.example/torch/simple/", "http://team.example/torch/files/pypi/packages/ab/cd/six-1.0.tar.gz");
+        let at_origin = path(
+            "https://index.example/simple/",
+            "https://files.example/packages/ab/cd/six-1.0.tar.gz#sha256=00",
+        );
+        let by_team = path(
+            "http://team.example:6283/simple/",
+            "http://team.example:6283/files/pypi/packages/ab/cd/six-1.0.tar.gz",
+        );
+        let by_index = path(
+            "http://team.example/torch/simple/",
+            "http://team.example/torch/files/pypi/packages/ab/cd/six-1.0.tar.gz",
+        );
         assert_eq!(at_origin.as_deref(), Some("pypi/packages/ab/cd/six-1.0.tar.gz"));
         assert_eq!(by_team, at_origin);
         assert_eq!(by_index, at_origin);
@@ -56,8 +74,17 @@ mod tests {
     #[test]
     fn the_query_is_no_part_of_it_and_climbing_is_refused() {
         let index = "https://index.example/simple/";
-        assert_eq!(path(index, "https://bucket.example/a/six-1.0.tar.gz?X-Signature=1").as_deref(), Some("pypi/a/six-1.0.tar.gz"));
-        assert_eq!(path(index, "https://files.example/a/..%2f..%2fsix-1.0.tar.gz"), None);
-        assert_eq!(path(index, "https://files.example/files/six-1.0.tar.gz").as_deref(), Some("pypi/files/six-1.0.tar.gz"));
+        assert_eq!(
+            path(index, "https://bucket.example/a/six-1.0.tar.gz?X-Signature=1").as_deref(),
+            Some("pypi/a/six-1.0.tar.gz")
+        );
+        assert_eq!(
+            path(index, "https://files.example/a/..%2f..%2fsix-1.0.tar.gz"),
+            None
+        );
+        assert_eq!(
+            path(index, "https://files.example/files/six-1.0.tar.gz").as_deref(),
+            Some("pypi/files/six-1.0.tar.gz")
+        );
     }
 }

@@ -86,7 +86,13 @@ impl HttpSource {
         index.set_query(None);
         index.set_fragment(None);
         let label = index.as_str().into();
-        Self { name: name.into(), index, label, client, options }
+        Self {
+            name: name.into(),
+            index,
+            label,
+            client,
+            options,
+        }
     }
 }
 

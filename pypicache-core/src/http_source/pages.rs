@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+};
 use http::{HeaderMap, StatusCode};
 use url::Url;
 
@@ -29,18 +31,35 @@ struct Received {
 }
 
 impl HttpSource {
-    pub(super) async fn ask_page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    pub(super) async fn ask_page(
+        &self,
+        project: &ProjectName,
+        ask: &Ask,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let asked = format!("the page of {project}");
-        let url = self.index.join(&format!("{project}/")).map_err(|error| self.failed(&asked, Cause::Nonsense(error.to_string().into())))?;
+        let url = self
+            .index
+            .join(&format!("{project}/"))
+            .map_err(|error| self.failed(&asked, Cause::Nonsense(error.to_string().into())))?;
         let received = match self.get(&asked, url, ask).await? {
             Answer::Found(received) => received,
             Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
             Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
         let path_of = |url: &Url| self.path_of(url);
-        let last_serial = received.headers.get(LAST_SERIAL).and_then(|value| value.to_str().ok()?.parse().ok());
-        let context = PageContext { project, base: &received.url, upstream: &self.label, path_of: &path_of, last_serial };
-        let page = simple::read_page(received.format, &received.body, &context).map_err(|error| self.nonsense(&asked, &error))?;
+        let last_serial = received
+            .headers
+            .get(LAST_SERIAL)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let context = PageContext {
+            project,
+            base: &received.url,
+            upstream: &self.label,
+            path_of: &path_of,
+            last_serial,
+        };
+        let page = simple::read_page(received.format, &received.body, &context)
+            .map_err(|error| self.nonsense(&asked, &error))?;
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
             freshness: freshness_of(&received.headers),
@@ -56,9 +75,14 @@ impl HttpSource {
             Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
             Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
-        let list = simple::read_list(received.format, &received.body).map_err(|error| self.nonsense(asked, &error))?;
+        let list = simple::read_list(received.format, &received.body)
+            .map_err(|error| self.nonsense(asked, &error))?;
         let (freshness, trail) = (freshness_of(&received.headers), trail_of(&received.headers));
-        Ok(Answer::Found(ListReply { list: Arc::new(list), freshness, trail }))
+        Ok(Answer::Found(ListReply {
+            list: Arc::new(list),
+            freshness,
+            trail,
+        }))
     }
 
     /// Asks for one document and sorts the answer by its status.
@@ -70,7 +94,9 @@ impl HttpSource {
         };
         match response.status() {
             StatusCode::OK => self.receive(asked, response).await.map(Answer::Found),
-            StatusCode::NOT_MODIFIED if ask.validators.is_some() => Ok(Answer::Unchanged(freshness_of(response.headers()))),
+            StatusCode::NOT_MODIFIED if ask.validators.is_some() => {
+                Ok(Answer::Unchanged(freshness_of(response.headers())))
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE if self.is_our_host(response.url()) => {
                 Ok(Answer::Absent(absence_of(response.headers())))
             }
@@ -80,11 +106,17 @@ impl HttpSource {
 
     fn page_request(&self, url: Url, ask: &Ask) -> reqwest::RequestBuilder {
         let mut request = self.client.pages.get(url);
-        request = request.header(ACCEPT, simple::ACCEPT).header(VIA, ask.via.and(&self.options.pseudonym));
+        request = request
+            .header(ACCEPT, simple::ACCEPT)
+            .header(VIA, ask.via.and(&self.options.pseudonym));
         if ask.reach == Reach::Revalidate {
             request = request.header(CACHE_CONTROL, "no-cache");
         }
-        if let Some(validators) = ask.validators.as_ref().filter(|validators| validators.upstream == self.label) {
+        if let Some(validators) = ask
+            .validators
+            .as_ref()
+            .filter(|validators| validators.upstream == self.label)
+        {
             if let Some(etag) = &validators.etag {
                 request = request.header(IF_NONE_MATCH, etag);
             }
@@ -102,29 +134,57 @@ impl HttpSource {
     async fn receive(&self, asked: &str, mut response: reqwest::Response) -> Result<Received, SourceError> {
         if !self.is_our_host(response.url()) {
             let host = response.url().host_str().unwrap_or_default().to_owned();
-            return Err(self.failed(asked, Cause::Nonsense(format!("it redirects to another host, {host}").into())));
+            return Err(self.failed(
+                asked,
+                Cause::Nonsense(format!("it redirects to another host, {host}").into()),
+            ));
         }
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let Some(format) = Format::of_content_type(content_type) else {
-            let reason = format!("its type is {:?}", content_type.chars().take(100).collect::<String>());
+            let reason = format!(
+                "its type is {:?}",
+                content_type.chars().take(100).collect::<String>()
+            );
             return Err(self.failed(asked, Cause::Nonsense(reason.into())));
         };
         let (headers, url) = (response.headers().clone(), response.url().clone());
         let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.failed(asked, cause_of(&error)))? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| self.failed(asked, cause_of(&error)))?
+        {
             if body.len() + piece.len() > self.options.page_limit {
                 let reason = format!("it is larger than {} bytes", self.options.page_limit);
                 return Err(self.failed(asked, Cause::Nonsense(reason.into())));
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Received { format, headers, url, body: body.into() })
+        Ok(Received {
+            format,
+            headers,
+            url,
+            body: body.into(),
+        })
     }
 
     fn validators(&self, headers: &HeaderMap) -> Option<Validators> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let (etag, last_modified) = (text(ETAG), text(LAST_MODIFIED));
-        (etag.is_some() || last_modified.is_some()).then(|| Validators { upstream: self.label.clone(), etag, last_modified })
+        (etag.is_some() || last_modified.is_some()).then(|| Validators {
+            upstream: self.label.clone(),
+            etag,
+            last_modified,
+        })
     }
 
     /// An index that redirects elsewhere is a portal, or forwards names to somebody we were not told to trust.
@@ -168,10 +228,16 @@ pub(super) fn cause_of(error: &reqwest::Error) -> Cause {
 /// What a status that is no answer means; a tier's own explanation is handed on.
 pub(super) async fn explain(response: reqwest::Response) -> Cause {
     let status = response.status();
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED) {
+    if matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    ) {
         return Cause::Refused(status);
     }
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     if content_type.is_none_or(|value| !value.starts_with("application/problem+json")) {
         return Cause::Status(status);
     }
@@ -179,10 +245,20 @@ pub(super) async fn explain(response: reqwest::Response) -> Cause {
     struct Problem {
         detail: Option<String>,
     }
-    let read = response.bytes().await.ok().filter(|bytes| bytes.len() <= EXPLANATION_LIMIT);
+    let read = response
+        .bytes()
+        .await
+        .ok()
+        .filter(|bytes| bytes.len() <= EXPLANATION_LIMIT);
     let problem = read.and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
     match problem.and_then(|problem| problem.detail) {
-        Some(detail) => Cause::Relayed(detail.chars().filter(|c| !c.is_control()).collect::<String>().into()),
+        Some(detail) => Cause::Relayed(
+            detail
+                .chars()
+                .filter(|c| !c.is_control())
+                .collect::<String>()
+                .into(),
+        ),
         None => Cause::Status(status),
     }
 }
@@ -190,5 +266,8 @@ pub(super) async fn explain(response: reqwest::Response) -> Cause {
 /// What the tiers above say they did.
 pub(super) fn trail_of(headers: &HeaderMap) -> Trail {
     let received = headers.get("cache-status").and_then(|value| value.to_str().ok());
-    Trail { received: received.map(Into::into), steps: Vec::new() }
+    Trail {
+        received: received.map(Into::into),
+        steps: Vec::new(),
+    }
 }

@@ -82,14 +82,14 @@ impl FilePath {
     /// space is not a plus, and what decodes to a separator is refused.
     pub fn from_encoded(path: &str) -> Result<Self, InvalidFilePath> {
         let mut decoded = String::with_capacity(path.len());
-        for segment in path.split('/') {
+        for (i, segment) in path.split('/').enumerate() {
             let text = percent_decode_str(segment)
                 .decode_utf8()
                 .map_err(|_| InvalidFilePath::Shape)?;
             if text.contains('/') {
                 return Err(InvalidFilePath::Shape);
             }
-            if !decoded.is_empty() {
+            if i > 0 {
                 decoded.push('/');
             }
             decoded.push_str(&text);
@@ -168,6 +168,7 @@ mod tests {
         let bad = [
             "six-1.0.tar.gz",
             "/six-1.0.tar.gz",
+            "/etc/six-1.0.tar.gz",
             "pypi//six-1.0.tar.gz",
             "pypi/../six-1.0.tar.gz",
             "pypi/%2e%2e/six-1.0.tar.gz",

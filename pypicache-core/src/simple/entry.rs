@@ -13,7 +13,10 @@ use crate::model::{CoreMetadata, Digests, FileEntry, Link, Sha256};
 /// The name is taken from the URL, not from the anchor's text or the `filename` key: it is what will be
 /// downloaded, and what installers look at.
 pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option<FileEntry> {
-    let url = base.join(href.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = base
+        .join(href.trim())
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(mut url) = url else {
         tracing::debug!(project = %context.project, href, "a link that is no http URL is passed over");
         return None;
@@ -27,7 +30,10 @@ pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option
         return None;
     };
     let mut entry = FileEntry::new(path);
-    entry.link = Some(Link { upstream: context.upstream.clone(), url });
+    entry.link = Some(Link {
+        upstream: context.upstream.clone(),
+        url,
+    });
     Some(entry)
 }
 
@@ -64,7 +70,9 @@ pub(super) fn core_metadata(digits: Option<&str>) -> CoreMetadata {
 
 /// PEP 740 wants an absolute URL.
 pub(super) fn provenance(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// The digest in a URL's fragment (`sha256=…`, perhaps with `&egg=…` behind it).

@@ -38,7 +38,10 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
     let document = read(body)?;
     check_version(document.version.as_deref())?;
     // The first <base> counts; a relative one is relative to the page.
-    let base = document.base.as_deref().and_then(|href| context.base.join(href).ok());
+    let base = document
+        .base
+        .as_deref()
+        .and_then(|href| context.base.join(href).ok());
     let base = base.as_ref().unwrap_or(context.base);
     let mut page = ProjectPage::new(context.project.clone());
     let mut seen = HashMap::with_capacity(document.anchors.len());
@@ -51,7 +54,10 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
         return Err(ReadPageError::NotAnIndexPage);
     }
     if let Some(marker) = document.status {
-        page.status = ProjectStatus { marker: marker.to_ascii_lowercase(), reason: document.status_reason };
+        page.status = ProjectStatus {
+            marker: marker.to_ascii_lowercase(),
+            reason: document.status_reason,
+        };
     }
     page.last_serial = context.last_serial;
     Ok(page)
@@ -73,15 +79,24 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
 /// Whether the file's name says that it is the project's; a name that says nothing has to begin like it.
 fn belongs(file: &FileEntry, project: &ProjectName) -> bool {
     let owners = file.filename.owners();
-    let prefix = file.filename.as_str().split('-').next().and_then(|text| ProjectName::parse(text).ok());
-    owners.iter().any(|(owner, _)| owner == project) || (owners.is_empty() && prefix.as_ref() == Some(project))
+    let prefix = file
+        .filename
+        .as_str()
+        .split('-')
+        .next()
+        .and_then(|text| ProjectName::parse(text).ok());
+    owners.iter().any(|(owner, _)| owner == project)
+        || (owners.is_empty() && prefix.as_ref() == Some(project))
 }
 
 fn read(body: &[u8]) -> Result<Document, ReadPageError> {
     let document = RefCell::new(Document::default());
     let handlers = vec![
         element!("base[href]", |base| {
-            document.borrow_mut().base.get_or_insert(attribute(base, "href").unwrap_or_default());
+            document
+                .borrow_mut()
+                .base
+                .get_or_insert(attribute(base, "href").unwrap_or_default());
             Ok(())
         }),
         element!("meta[name]", |meta| {
@@ -94,7 +109,10 @@ fn read(body: &[u8]) -> Result<Document, ReadPageError> {
         }),
     ];
     let memory = MemorySettings::new().with_max_allowed_memory_usage(4 << 20);
-    let settings = handlers.into_iter().fold(Settings::new().with_memory_settings(memory), Settings::append_element_content_handler);
+    let settings = handlers.into_iter().fold(
+        Settings::new().with_memory_settings(memory),
+        Settings::append_element_content_handler,
+    );
     let malformed = |error: lol_html::errors::RewritingError| ReadPageError::Malformed(error.to_string());
     let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
     rewriter.write(body).map_err(malformed)?;
@@ -103,9 +121,15 @@ fn read(body: &[u8]) -> Result<Document, ReadPageError> {
 }
 
 fn note_meta(document: &mut Document, meta: &Element<'_, '_>) {
-    let Some(content) = attribute(meta, "content") else { return };
+    let Some(content) = attribute(meta, "content") else {
+        return;
+    };
     // Only these names: some repository managers have an unrelated `api-version`.
-    let field = match attribute(meta, "name").unwrap_or_default().to_ascii_lowercase().as_str() {
+    let field = match attribute(meta, "name")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "pypi:repository-version" => &mut document.version,
         "pypi:project-status" => &mut document.status,
         "pypi:project-status-reason" => &mut document.status_reason,
@@ -128,7 +152,9 @@ fn anchor_of(a: &Element<'_, '_>) -> Anchor {
 }
 
 fn attribute(element: &Element<'_, '_>, name: &str) -> Option<String> {
-    element.get_attribute(name).map(|raw| decode_html_entities(&raw).into_owned())
+    element
+        .get_attribute(name)
+        .map(|raw| decode_html_entities(&raw).into_owned())
 }
 
 fn entry_of(anchor: &Anchor, base: &Url, context: &PageContext<'_>) -> Option<FileEntry> {

@@ -13,7 +13,12 @@ const FRAGMENT_ALGORITHMS: [&str; 4] = ["sha256", "sha512", "sha384", "md5"];
 
 pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Vec<u8> {
     let mut out = String::with_capacity(400 * page.files.len() + 400);
-    begin(&mut out, api_version(page), &format!("Links for {}", page.name), &status(page));
+    begin(
+        &mut out,
+        api_version(page),
+        &format!("Links for {}", page.name),
+        &status(page),
+    );
     for file in offered(page) {
         anchor(&mut out, file, &href(&file.path));
     }
@@ -44,10 +49,18 @@ fn begin(out: &mut String, version: &str, title: &str, further_meta: &str) {
 fn status(page: &ProjectPage) -> String {
     let mut out = String::new();
     if page.status.marker != "active" || page.status.reason.is_some() {
-        let _ = writeln!(out, "    <meta name=\"pypi:project-status\" content=\"{}\">", escaped(&page.status.marker));
+        let _ = writeln!(
+            out,
+            "    <meta name=\"pypi:project-status\" content=\"{}\">",
+            escaped(&page.status.marker)
+        );
     }
     if let Some(reason) = &page.status.reason {
-        let _ = writeln!(out, "    <meta name=\"pypi:project-status-reason\" content=\"{}\">", escaped(reason));
+        let _ = writeln!(
+            out,
+            "    <meta name=\"pypi:project-status-reason\" content=\"{}\">",
+            escaped(reason)
+        );
     }
     out
 }
@@ -55,7 +68,11 @@ fn status(page: &ProjectPage) -> String {
 fn anchor(out: &mut String, file: &FileEntry, href: &str) {
     let _ = write!(out, "    <a href=\"{}{}\"", escaped(href), fragment(&file.hashes));
     let mut attribute = |name: &str, value: &str| {
-        let _ = write!(out, " {name}=\"{}\"", escaped(value).replace('<', "&lt;").replace('>', "&gt;"));
+        let _ = write!(
+            out,
+            " {name}=\"{}\"",
+            escaped(value).replace('<', "&lt;").replace('>', "&gt;")
+        );
     };
     if let Some(specifier) = &file.requires_python {
         attribute("data-requires-python", specifier);
@@ -87,11 +104,16 @@ fn anchor(out: &mut String, file: &FileEntry, href: &str) {
     if let Some(time) = &file.upload_time {
         attribute("data-upload-time", time);
     }
-    let _ = writeln!(out, ">{}</a><br />", html_escape::encode_text(file.filename.as_str()));
+    let _ = writeln!(
+        out,
+        ">{}</a><br />",
+        html_escape::encode_text(file.filename.as_str())
+    );
 }
 
 fn fragment(hashes: &Digests) -> String {
     let listed = |wanted: &&str| hashes.iter().find(|(algorithm, _)| algorithm == wanted);
     let best = FRAGMENT_ALGORITHMS.iter().find_map(listed);
-    best.map(|(algorithm, digits)| format!("#{algorithm}={digits}")).unwrap_or_default()
+    best.map(|(algorithm, digits)| format!("#{algorithm}={digits}"))
+        .unwrap_or_default()
 }

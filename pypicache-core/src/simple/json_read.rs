@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{PageContext, ReadPageError, check_version, entry};
-use crate::model::{CoreMetadata, Digests, FileEntry, ProjectList, ProjectName, ProjectPage, ProjectStatus, Yanked};
+use crate::model::{
+    CoreMetadata, Digests, FileEntry, ProjectList, ProjectName, ProjectPage, ProjectStatus, Yanked,
+};
 
 /// A page with files of type `F`: read at once, or one by one where one of them is broken.
 #[derive(Deserialize)]
@@ -95,7 +97,11 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
     }
     let raw: RawList<'_> = serde_json::from_str(text_of(body)?).map_err(malformed)?;
     check_version(version(&raw.meta).as_deref())?;
-    Ok(raw.projects.iter().filter_map(|project| ProjectName::parse(&project.name).ok()).collect())
+    Ok(raw
+        .projects
+        .iter()
+        .filter_map(|project| ProjectName::parse(&project.name).ok())
+        .collect())
 }
 
 fn finish<'a, F>(
@@ -117,10 +123,17 @@ fn finish<'a, F>(
             entry::add(&mut page.files, &mut seen, entry);
         }
     }
-    page.versions = raw.versions.map(|versions| versions.into_iter().map(Cow::into_owned).collect());
+    page.versions = raw
+        .versions
+        .map(|versions| versions.into_iter().map(Cow::into_owned).collect());
     if let Some(status) = raw.status.or(raw.meta.status) {
-        let marker = status.status.map_or_else(|| "active".to_owned(), |marker| marker.to_ascii_lowercase());
-        page.status = ProjectStatus { marker, reason: status.reason.map(Cow::into_owned) };
+        let marker = status
+            .status
+            .map_or_else(|| "active".to_owned(), |marker| marker.to_ascii_lowercase());
+        page.status = ProjectStatus {
+            marker,
+            reason: status.reason.map(Cow::into_owned),
+        };
     }
     page.last_serial = context.last_serial.or_else(|| value(raw.meta.last_serial));
     Ok(page)
@@ -130,12 +143,26 @@ fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
     let mut entry = entry::begin(context, context.base, &raw.url)?;
     entry.hashes = hashes(raw.hashes);
     entry.size = value(raw.size);
-    entry.upload_time = value::<String>(raw.upload_time).as_deref().and_then(entry::upload_time);
-    entry.requires_python = value::<String>(raw.requires_python).as_deref().and_then(entry::requires_python);
+    entry.upload_time = value::<String>(raw.upload_time)
+        .as_deref()
+        .and_then(entry::upload_time);
+    entry.requires_python = value::<String>(raw.requires_python)
+        .as_deref()
+        .and_then(entry::requires_python);
     entry.yanked = yanked(raw.yanked);
-    let metadata = [raw.core_metadata, raw.dist_info_metadata, raw.data_dist_info_metadata];
-    entry.core_metadata = metadata.into_iter().flatten().next().map_or(CoreMetadata::None, core_metadata);
-    entry.provenance = value::<String>(raw.provenance).as_deref().and_then(entry::provenance);
+    let metadata = [
+        raw.core_metadata,
+        raw.dist_info_metadata,
+        raw.data_dist_info_metadata,
+    ];
+    entry.core_metadata = metadata
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or(CoreMetadata::None, core_metadata);
+    entry.provenance = value::<String>(raw.provenance)
+        .as_deref()
+        .and_then(entry::provenance);
     entry.gpg_sig = value(raw.gpg_sig);
     Some(entry)
 }

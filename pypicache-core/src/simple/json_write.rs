@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::{api_version, offered};
-use crate::model::{CoreMetadata, Digests, FileEntry, FilePath, ListedProject, ProjectList, ProjectPage, Yanked};
+use crate::model::{
+    CoreMetadata, Digests, FileEntry, FilePath, ListedProject, ProjectList, ProjectPage, Yanked,
+};
 
 /// No `null` anywhere: uv rejects a whole page for one.
 #[derive(Serialize)]
@@ -65,9 +67,15 @@ struct Metadata(CoreMetadata);
 
 pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Vec<u8> {
     let document = Page {
-        meta: Meta { api_version: api_version(page), last_serial: page.last_serial },
+        meta: Meta {
+            api_version: api_version(page),
+            last_serial: page.last_serial,
+        },
         name: page.name.as_str(),
-        status: Status { status: &page.status.marker, reason: page.status.reason.as_deref() },
+        status: Status {
+            status: &page.status.marker,
+            reason: page.status.reason.as_deref(),
+        },
         versions: page.versions.as_deref(),
         files: offered(page).iter().map(|file| file_of(file, href)).collect(),
     };
@@ -80,7 +88,13 @@ pub(super) fn list(list: &ProjectList) -> Vec<u8> {
         meta: Meta<'a>,
         projects: &'a [ListedProject],
     }
-    to_bytes(&List { meta: Meta { api_version: "1.4", last_serial: None }, projects: list.projects() })
+    to_bytes(&List {
+        meta: Meta {
+            api_version: "1.4",
+            last_serial: None,
+        },
+        projects: list.projects(),
+    })
 }
 
 fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<'a> {
@@ -99,7 +113,10 @@ fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<
     }
 }
 
-#[expect(clippy::expect_used, reason = "the documents are structs and lists with string keys")]
+#[expect(
+    clippy::expect_used,
+    reason = "the documents are structs and lists with string keys"
+)]
 fn to_bytes(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("serialising to memory fails for no struct with string keys")
 }

@@ -43,7 +43,12 @@ impl Format {
     /// send. Parameters are passed over.
     #[must_use]
     pub fn of_content_type(header: &str) -> Option<Self> {
-        let media_type = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let media_type = header
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match media_type.as_str() {
             "application/vnd.pypi.simple.v1+json" => Some(Self::Json),
             "application/vnd.pypi.simple.v1+html" | "text/html" => Some(Self::Html),
@@ -92,7 +97,11 @@ pub enum ReadPageError {
 }
 
 /// Reads a project's page.
-pub fn read_page(format: Format, body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage, ReadPageError> {
+pub fn read_page(
+    format: Format,
+    body: &[u8],
+    context: &PageContext<'_>,
+) -> Result<ProjectPage, ReadPageError> {
     match format {
         Format::Json => json_read::page(body, context),
         Format::Html => html_read::page(body, context),
@@ -135,15 +144,23 @@ fn api_version(page: &ProjectPage) -> &'static str {
 
 /// The files that may be offered.
 fn offered(page: &ProjectPage) -> &[crate::model::FileEntry] {
-    if page.status.marker == "quarantined" { &[] } else { &page.files }
+    if page.status.marker == "quarantined" {
+        &[]
+    } else {
+        &page.files
+    }
 }
 
 /// Checks a version like "1.4"; a missing one is 1.0.
 fn check_version(version: Option<&str>) -> Result<(), ReadPageError> {
-    let Some(version) = version.map(str::trim) else { return Ok(()) };
+    let Some(version) = version.map(str::trim) else {
+        return Ok(());
+    };
     match version.split('.').next() {
         Some("1") => Ok(()),
-        _ => Err(ReadPageError::UnsupportedVersion(version.chars().take(40).collect())),
+        _ => Err(ReadPageError::UnsupportedVersion(
+            version.chars().take(40).collect(),
+        )),
     }
 }
 

@@ -11,13 +11,25 @@ use crate::model::{CoreMetadata, Digests, FileEntry, ProjectStatus, Sha256, Yank
 fn read(format: Format, body: &[u8]) -> Result<ProjectPage, ReadPageError> {
     let base = Url::parse("https://index.example/simple/six/").unwrap();
     let path_of = |url: &Url| FilePath::from_encoded(&format!("pypi{}", url.path())).ok();
-    let (project, upstream) = (ProjectName::parse("six").unwrap(), Arc::from("https://index.example/simple/"));
-    let context = PageContext { project: &project, base: &base, upstream: &upstream, path_of: &path_of, last_serial: None };
+    let (project, upstream) = (
+        ProjectName::parse("six").unwrap(),
+        Arc::from("https://index.example/simple/"),
+    );
+    let context = PageContext {
+        project: &project,
+        base: &base,
+        upstream: &upstream,
+        path_of: &path_of,
+        last_serial: None,
+    };
     read_page(format, body, &context)
 }
 
 fn json(files: &str) -> Result<ProjectPage, ReadPageError> {
-    read(Format::Json, format!(r#"{{"meta":{{"api-version":"1.1"}},"name":"six","files":[{files}]}}"#).as_bytes())
+    read(
+        Format::Json,
+        format!(r#"{{"meta":{{"api-version":"1.1"}},"name":"six","files":[{files}]}}"#).as_bytes(),
+    )
 }
 
 fn html(anchors: &str) -> Result<ProjectPage, ReadPageError> {
@@ -25,20 +37,40 @@ fn html(anchors: &str) -> Result<ProjectPage, ReadPageError> {
 }
 
 fn urls(page: &ProjectPage) -> Vec<&str> {
-    page.files.iter().map(|file| file.link.as_ref().unwrap().url.as_str()).collect()
+    page.files
+        .iter()
+        .map(|file| file.link.as_ref().unwrap().url.as_str())
+        .collect()
 }
 
 #[test]
 fn json_documents_that_are_no_pages_are_errors() {
-    let deep = format!("{{\"meta\":{}1{},\"files\":[]}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!(
+        "{{\"meta\":{}1{},\"files\":[]}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
     let bad: Vec<&[u8]> = vec![
-        b"", b"{}", b"[]", b"null", b"\xff\xfe{}", deep.as_bytes(),
-        br#"{"meta":{},"files":null}"#, br#"{"meta":{},"files":{}}"#, br#"{"meta":{},"files":["#,
-        br#"{"files":[]}"#, br#"{"meta":{"api-version":"2.0"},"files":[]}"#, br#"{"meta":{},"name":"other","files":[]}"#,
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe{}",
+        deep.as_bytes(),
+        br#"{"meta":{},"files":null}"#,
+        br#"{"meta":{},"files":{}}"#,
+        br#"{"meta":{},"files":["#,
+        br#"{"files":[]}"#,
+        br#"{"meta":{"api-version":"2.0"},"files":[]}"#,
+        br#"{"meta":{},"name":"other","files":[]}"#,
         br#"{"meta":{},"files":[],"files":[]}"#,
     ];
     for body in bad {
-        assert!(read(Format::Json, body).is_err(), "{:?}", String::from_utf8_lossy(&body[..body.len().min(60)]));
+        assert!(
+            read(Format::Json, body).is_err(),
+            "{:?}",
+            String::from_utf8_lossy(&body[..body.len().min(60)])
+        );
     }
 }
 
@@ -55,12 +87,24 @@ fn json_versions_of_api_one_are_read_however_they_are_spelled() {
 fn one_broken_file_drops_that_file_only() {
     let good = r#"{"filename":"six-1.0.tar.gz","url":"six-1.0.tar.gz","hashes":{}}"#;
     let broken = [
-        "3", "\"x\"", "{}", r#"{"url":7}"#, r#"{"url":"six-1.1.tar.gz","url":"x"}"#, r#"{"url":"ftp://h.example/six-1.1.tar.gz"}"#,
-        r#"{"url":"..%2f..%2fsix-1.1.tar.gz"}"#, r#"{"url":"readme.txt"}"#, r#"{"url":"\ud800"}"#, r#"{"url":"file:///six-1.1.tar.gz"}"#,
+        "3",
+        "\"x\"",
+        "{}",
+        r#"{"url":7}"#,
+        r#"{"url":"six-1.1.tar.gz","url":"x"}"#,
+        r#"{"url":"ftp://h.example/six-1.1.tar.gz"}"#,
+        r#"{"url":"..%2f..%2fsix-1.1.tar.gz"}"#,
+        r#"{"url":"readme.txt"}"#,
+        r#"{"url":"\ud800"}"#,
+        r#"{"url":"file:///six-1.1.tar.gz"}"#,
     ];
     for file in broken {
         let page = json(&format!("{file},{good}")).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert_eq!(urls(&page), ["https://index.example/simple/six/six-1.0.tar.gz"], "{file}");
+        assert_eq!(
+            urls(&page),
+            ["https://index.example/simple/six/six-1.0.tar.gz"],
+            "{file}"
+        );
     }
 }
 
@@ -74,9 +118,18 @@ fn odd_fields_count_as_missing() {
     // A number that no float holds breaks the document for any JSON reader, so that file is dropped at worst.
     let Ok(page) = page else { return };
     let Some(file) = page.files.first() else { return };
-    assert_eq!((file.size, &file.upload_time, &file.requires_python), (None, &None, &None));
-    assert_eq!((&file.yanked, file.core_metadata), (&Yanked::Yes, CoreMetadata::Offered));
-    assert_eq!(file.hashes.iter().collect::<Vec<_>>(), [("md5", "00000000000000000000000000000000")]);
+    assert_eq!(
+        (file.size, &file.upload_time, &file.requires_python),
+        (None, &None, &None)
+    );
+    assert_eq!(
+        (&file.yanked, file.core_metadata),
+        (&Yanked::Yes, CoreMetadata::Offered)
+    );
+    assert_eq!(
+        file.hashes.iter().collect::<Vec<_>>(),
+        [("md5", "00000000000000000000000000000000")]
+    );
     assert!(file.provenance.is_none());
 }
 
@@ -84,8 +137,15 @@ fn odd_fields_count_as_missing() {
 fn every_spelling_of_the_metadata_key_is_read() {
     let digest = "ab".repeat(32);
     for key in ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"] {
-        let page = json(&format!(r#"{{"url":"six-1.0-py3-none-any.whl","{key}":{{"sha256":"{digest}"}}}}"#)).unwrap();
-        assert_eq!(page.files[0].core_metadata, CoreMetadata::Digest(Sha256::parse(&digest).unwrap()), "{key}");
+        let page = json(&format!(
+            r#"{{"url":"six-1.0-py3-none-any.whl","{key}":{{"sha256":"{digest}"}}}}"#
+        ))
+        .unwrap();
+        assert_eq!(
+            page.files[0].core_metadata,
+            CoreMetadata::Digest(Sha256::parse(&digest).unwrap()),
+            "{key}"
+        );
     }
 }
 
@@ -110,88 +170,156 @@ fn html_links_of_every_shape() {
             "https://files.example/six-1.3-py3-none-any.whl",
         ]
     );
-    assert_eq!(page.files[0].hashes.get_sha256().unwrap().to_hex(), digest.to_lowercase());
+    assert_eq!(
+        page.files[0].hashes.get_sha256().unwrap().to_hex(),
+        digest.to_lowercase()
+    );
     assert_eq!(page.files[0].requires_python.as_deref(), Some(">=3.6"));
-    assert_eq!((&page.files[1].yanked, &page.files[2].yanked), (&Yanked::Yes, &Yanked::Because("bad & old".into())));
+    assert_eq!(
+        (&page.files[1].yanked, &page.files[2].yanked),
+        (&Yanked::Yes, &Yanked::Because("bad & old".into()))
+    );
     assert!(page.files[2].hashes.is_empty());
     assert!(matches!(page.files[3].core_metadata, CoreMetadata::Digest(_)));
 }
 
 #[test]
 fn the_first_base_counts() {
-    let anchors = r#"<base href="/mirror/"><base href="https://evil.example/"><a href="six-1.0.tar.gz">x</a>"#;
-    assert_eq!(urls(&html(anchors).unwrap()), ["https://index.example/mirror/six-1.0.tar.gz"]);
+    let anchors =
+        r#"<base href="/mirror/"><base href="https://evil.example/"><a href="six-1.0.tar.gz">x</a>"#;
+    assert_eq!(
+        urls(&html(anchors).unwrap()),
+        ["https://index.example/mirror/six-1.0.tar.gz"]
+    );
 }
 
 #[test]
 fn portals_are_no_pages_and_empty_indexes_are() {
-    for portal in ["<html><body>Welcome to the hotel</body></html>", r#"<a href="/login">Sign in</a>"#, "", r#"<a href="other-1.0.tar.gz">x</a>"#] {
-        assert!(matches!(html(portal), Err(ReadPageError::NotAnIndexPage)), "{portal}");
+    for portal in [
+        "<html><body>Welcome to the hotel</body></html>",
+        r#"<a href="/login">Sign in</a>"#,
+        "",
+        r#"<a href="other-1.0.tar.gz">x</a>"#,
+    ] {
+        assert!(
+            matches!(html(portal), Err(ReadPageError::NotAnIndexPage)),
+            "{portal}"
+        );
     }
-    assert!(html(r#"<meta name="pypi:repository-version" content="1.0">"#).unwrap().files.is_empty());
-    assert!(html(r#"<meta name="pypi:repository-version" content="2.0"><a href="six-1.0.tar.gz">x</a>"#).is_err());
+    assert!(
+        html(r#"<meta name="pypi:repository-version" content="1.0">"#)
+            .unwrap()
+            .files
+            .is_empty()
+    );
+    assert!(
+        html(r#"<meta name="pypi:repository-version" content="2.0"><a href="six-1.0.tar.gz">x</a>"#).is_err()
+    );
     assert!(html(r#"<meta name="api-version" content="2"><a href="six-1.0.tar.gz">x</a>"#).is_ok());
 }
 
 #[test]
 fn one_name_twice_is_one_file() {
-    let page = json(r#"{"url":"a/six-1.0.tar.gz","hashes":{}},{"url":"b/six-1.0.tar.gz","hashes":{}}"#).unwrap();
+    let page =
+        json(r#"{"url":"a/six-1.0.tar.gz","hashes":{}},{"url":"b/six-1.0.tar.gz","hashes":{}}"#).unwrap();
     assert_eq!(urls(&page), ["https://index.example/simple/six/a/six-1.0.tar.gz"]);
 }
 
 #[test]
 fn quarantined_projects_offer_nothing() {
     let mut page = json(r#"{"url":"six-1.0.tar.gz","hashes":{}}"#).unwrap();
-    page.status = ProjectStatus { marker: "quarantined".into(), reason: Some("malware".into()) };
+    page.status = ProjectStatus {
+        marker: "quarantined".into(),
+        reason: Some("malware".into()),
+    };
     for format in [Format::Json, Format::Html] {
         let text = String::from_utf8(write_page(format, &page, &|path| path.to_encoded())).unwrap();
-        assert!(!text.contains("six-1.0") && text.contains("quarantined") && text.contains("malware"), "{text}");
+        assert!(
+            !text.contains("six-1.0") && text.contains("quarantined") && text.contains("malware"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn lists_go_round() {
-    let list: ProjectList = ["six", "Flask", "zope.interface"].iter().map(|name| ProjectName::parse(name).unwrap()).collect();
+    let list: ProjectList = ["six", "Flask", "zope.interface"]
+        .iter()
+        .map(|name| ProjectName::parse(name).unwrap())
+        .collect();
     for format in [Format::Json, Format::Html] {
         assert_eq!(read_list(format, &write_list(format, &list)).unwrap(), list);
     }
 }
 
 fn text() -> impl Strategy<Value = String> {
-    "[ -~é☃&<>\"']{1,20}".prop_map(|text| text.trim().to_owned()).prop_filter("not empty", |text| !text.is_empty())
+    "[ -~é☃&<>\"']{1,20}"
+        .prop_map(|text| text.trim().to_owned())
+        .prop_filter("not empty", |text| !text.is_empty())
 }
 
 fn entry() -> impl Strategy<Value = FileEntry> {
-    let yanked = prop_oneof![Just(Yanked::No), Just(Yanked::Yes), text().prop_map(Yanked::Because)];
+    let yanked = prop_oneof![
+        Just(Yanked::No),
+        Just(Yanked::Yes),
+        text().prop_map(Yanked::Because)
+    ];
     let metadata = prop_oneof![
         Just(CoreMetadata::None),
         Just(CoreMetadata::Offered),
         any::<[u8; 4]>().prop_map(|seed| CoreMetadata::Digest(Sha256::of(&seed))),
     ];
-    let facts = (proptest::option::of(any::<u64>()), proptest::option::of(text()), any::<Option<bool>>(), any::<bool>());
-    (0u32..10_000, "[a-z+%]{1,6}", yanked, metadata, facts).prop_map(|(number, folder, yanked, core_metadata, facts)| {
-        let path = FilePath::new(&format!("pypi/{}/six-{number}.0+l.{number}.tar.gz", folder.replace('%', "x"))).unwrap();
-        let mut entry = FileEntry::new(path);
-        let url = Url::parse(&format!("https://index.example/{}", entry.path.to_encoded().strip_prefix("pypi/").unwrap())).unwrap();
-        entry.link = Some(crate::model::Link { upstream: "https://index.example/simple/".into(), url });
-        entry.hashes = Digests::sha256(Sha256::of(&number.to_le_bytes()));
-        (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1, facts.2);
-        entry.upload_time = facts.3.then(|| "2026-11-20T12:00:00.123456Z".to_owned());
-        entry.provenance = facts.3.then(|| Url::parse("https://index.example/integrity/six/provenance").unwrap());
-        (entry.yanked, entry.core_metadata) = (yanked, core_metadata);
-        entry
-    })
+    let facts = (
+        proptest::option::of(any::<u64>()),
+        proptest::option::of(text()),
+        any::<Option<bool>>(),
+        any::<bool>(),
+    );
+    (0u32..10_000, "[a-z+%]{1,6}", yanked, metadata, facts).prop_map(
+        |(number, folder, yanked, core_metadata, facts)| {
+            let path = FilePath::new(&format!(
+                "pypi/{}/six-{number}.0+l.{number}.tar.gz",
+                folder.replace('%', "x")
+            ))
+            .unwrap();
+            let mut entry = FileEntry::new(path);
+            let url = Url::parse(&format!(
+                "https://index.example/{}",
+                entry.path.to_encoded().strip_prefix("pypi/").unwrap()
+            ))
+            .unwrap();
+            entry.link = Some(crate::model::Link {
+                upstream: "https://index.example/simple/".into(),
+                url,
+            });
+            entry.hashes = Digests::sha256(Sha256::of(&number.to_le_bytes()));
+            (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1, facts.2);
+            entry.upload_time = facts.3.then(|| "2026-11-20T12:00:00.123456Z".to_owned());
+            entry.provenance = facts
+                .3
+                .then(|| Url::parse("https://index.example/integrity/six/provenance").unwrap());
+            (entry.yanked, entry.core_metadata) = (yanked, core_metadata);
+            entry
+        },
+    )
 }
 
 fn pages() -> impl Strategy<Value = ProjectPage> {
-    (proptest::collection::vec(entry(), 0..8), proptest::option::of(text())).prop_map(|(mut files, reason)| {
-        files.sort_by(|a, b| a.filename.cmp(&b.filename));
-        files.dedup_by(|a, b| a.filename == b.filename);
-        let mut page = ProjectPage::new(ProjectName::parse("six").unwrap());
-        page.files = files;
-        page.status = ProjectStatus { marker: "archived".into(), reason };
-        page
-    })
+    (
+        proptest::collection::vec(entry(), 0..8),
+        proptest::option::of(text()),
+    )
+        .prop_map(|(mut files, reason)| {
+            files.sort_by(|a, b| a.filename.cmp(&b.filename));
+            files.dedup_by(|a, b| a.filename == b.filename);
+            let mut page = ProjectPage::new(ProjectName::parse("six").unwrap());
+            page.files = files;
+            page.status = ProjectStatus {
+                marker: "archived".into(),
+                reason,
+            };
+            page
+        })
 }
 
 proptest! {

@@ -95,7 +95,15 @@ impl FileReply {
         let size = match &body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File(file) => file.length,
-            Body::Stream(_) => return Ok(Self { body, size: None, part: None, sha256: Some(sha256), trail: Trail::default() }),
+            Body::Stream(_) => {
+                return Ok(Self {
+                    body,
+                    size: None,
+                    part: None,
+                    sha256: Some(sha256),
+                    trail: Trail::default(),
+                });
+            }
         };
         let part = match question.range {
             Some(range) => Some(range.within(size).ok_or(SourceError::RangeOutside { size })?),
@@ -104,12 +112,22 @@ impl FileReply {
         let (offset, length) = part.unwrap_or((0, size));
         let body = match body {
             _ if question.facts_only => Body::empty(),
-            Body::File(file) => Body::File(LocalFile { offset: file.offset + offset, length, ..file }),
+            Body::File(file) => Body::File(LocalFile {
+                offset: file.offset + offset,
+                length,
+                ..file
+            }),
             // `within` keeps both inside the bytes, which are in memory.
             Body::Bytes(bytes) => Body::Bytes(bytes.slice(usize_of(offset)..usize_of(offset + length))),
             stream => stream,
         };
-        Ok(Self { body, size: Some(size), part, sha256: Some(sha256), trail: Trail::default() })
+        Ok(Self {
+            body,
+            size: Some(size),
+            part,
+            sha256: Some(sha256),
+            trail: Trail::default(),
+        })
     }
 }
 

@@ -24,15 +24,25 @@ struct Blob {
 
 impl Usage {
     pub(super) fn new(blobs: PathBuf, max_size: Option<u64>) -> Self {
-        Self { blobs, max_size, total: Mutex::new(None) }
+        Self {
+            blobs,
+            max_size,
+            total: Mutex::new(None),
+        }
     }
 
     /// Takes note of a new blob, and sweeps where it exceeds the cap. Blocks.
     pub(super) fn added(&self, size: u64) {
         let Some(max_size) = self.max_size else { return };
         let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = total.map(|sum| sum + size).unwrap_or_else(|| list(&self.blobs).iter().map(|blob| blob.size).sum());
-        *total = Some(if known > max_size { sweep(&self.blobs, max_size) } else { known });
+        let known = total
+            .map(|sum| sum + size)
+            .unwrap_or_else(|| list(&self.blobs).iter().map(|blob| blob.size).sum());
+        *total = Some(if known > max_size {
+            sweep(&self.blobs, max_size)
+        } else {
+            known
+        });
     }
 }
 
@@ -59,7 +69,11 @@ fn list(directory: &Path) -> Vec<Blob> {
         .flat_map(|shard| entries(&shard.path()).collect::<Vec<_>>())
         .filter_map(|entry| {
             let facts = entry.metadata().ok()?;
-            Some(Blob { path: entry.path(), size: facts.len(), last_use: facts.modified().ok()? })
+            Some(Blob {
+                path: entry.path(),
+                size: facts.len(),
+                last_use: facts.modified().ok()?,
+            })
         })
         .collect()
 }

@@ -69,7 +69,9 @@ impl DiskStore {
         let root = directory.join("v1");
         prepare(&directory, &root).map_err(|cause| StoreError { directory, cause })?;
         let usage = Usage::new(root.join("blobs"), max_size);
-        Ok(Self { shared: Arc::new(Shared { root, usage }) })
+        Ok(Self {
+            shared: Arc::new(Shared { root, usage }),
+        })
     }
 
     /// The blob with this digest, open, `None` where it is not held. Blocks.
@@ -80,11 +82,19 @@ impl DiskStore {
             Err(error) => return Err(error),
         };
         let facts = file.metadata()?;
-        if facts.modified()?.elapsed().is_ok_and(|unused| unused > USE_GRANULARITY) {
+        if facts
+            .modified()?
+            .elapsed()
+            .is_ok_and(|unused| unused > USE_GRANULARITY)
+        {
             // Only a hint for eviction: a read-only directory must not fail the read.
             let _ = file.set_modified(SystemTime::now());
         }
-        Ok(Some(HeldFile { file: Arc::new(file), size: facts.len(), sha256 }))
+        Ok(Some(HeldFile {
+            file: Arc::new(file),
+            size: facts.len(),
+            sha256,
+        }))
     }
 
     /// An empty file to write into. Blocks.
@@ -123,7 +133,10 @@ fn prepare(directory: &Path, root: &Path) -> io::Result<()> {
     }
     let tag = directory.join("CACHEDIR.TAG");
     if !tag.exists() {
-        fs::write(tag, "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n")?;
+        fs::write(
+            tag,
+            "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n",
+        )?;
     }
     staging::remove_leftovers(&root.join("staging"))
 }
@@ -185,7 +198,10 @@ mod tests {
         let blob = |fill: u8| store.publish_bytes(&[fill; 1000]).unwrap();
         let (first, second) = (blob(1), blob(2));
         let aged = SystemTime::now() - Duration::from_secs(86_400);
-        File::open(store.blob_path(second)).unwrap().set_modified(aged).unwrap();
+        File::open(store.blob_path(second))
+            .unwrap()
+            .set_modified(aged)
+            .unwrap();
         let third = blob(3);
         assert!(store.blob(second).unwrap().is_none());
         assert!(store.blob(first).unwrap().is_some() && store.blob(third).unwrap().is_some());

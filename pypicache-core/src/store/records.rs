@@ -50,7 +50,13 @@ impl DiskStore {
     }
 
     /// Writes a record of `source`, durably, replacing an older one. Blocks.
-    pub fn write_record<T: Serialize>(&self, kind: RecordKind, source: &str, key: &str, record: &T) -> io::Result<()> {
+    pub fn write_record<T: Serialize>(
+        &self,
+        kind: RecordKind,
+        source: &str,
+        key: &str,
+        record: &T,
+    ) -> io::Result<()> {
         let staging = self.stage()?;
         let bytes = serde_json::to_vec(record)?;
         (&**staging.file()).write_all(&bytes)?;
@@ -60,24 +66,48 @@ impl DiskStore {
     /// All readable records of one kind and source. Blocks.
     #[must_use]
     pub fn all_records<T: DeserializeOwned>(&self, kind: RecordKind, source: &str) -> Vec<T> {
-        let files = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        files(self.shared.root.join("records").join(kind.directory()).join(source_directory(source)))
-            .flat_map(files)
-            .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
-            .collect()
+        let files = |directory: PathBuf| {
+            fs::read_dir(directory)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+        };
+        files(
+            self.shared
+                .root
+                .join("records")
+                .join(kind.directory())
+                .join(source_directory(source)),
+        )
+        .flat_map(files)
+        .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
+        .collect()
     }
 
     fn record_path(&self, kind: RecordKind, source: &str, key: &str) -> PathBuf {
         let hex = Sha256::of(key.as_bytes()).to_hex();
-        let directory = self.shared.root.join("records").join(kind.directory()).join(source_directory(source));
+        let directory = self
+            .shared
+            .root
+            .join("records")
+            .join(kind.directory())
+            .join(source_directory(source));
         directory.join(&hex[..2]).join(format!("{hex}.json"))
     }
 }
 
 /// A source's name as one harmless path segment.
 fn source_directory(source: &str) -> String {
-    let plain = !source.is_empty() && source.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if plain { source.to_owned() } else { Sha256::of(source.as_bytes()).to_hex() }
+    let plain = !source.is_empty()
+        && source
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if plain {
+        source.to_owned()
+    } else {
+        Sha256::of(source.as_bytes()).to_hex()
+    }
 }
 
 #[cfg(test)]
@@ -88,8 +118,12 @@ mod tests {
     fn records_are_kept_apart_by_kind_and_source() {
         let directory = tempfile::tempdir().unwrap();
         let store = DiskStore::open(directory.path(), None).unwrap();
-        store.write_record(RecordKind::Page, "pypi", "six", &"page".to_owned()).unwrap();
-        store.write_record(RecordKind::Page, "../up", "six", &"other".to_owned()).unwrap();
+        store
+            .write_record(RecordKind::Page, "pypi", "six", &"page".to_owned())
+            .unwrap();
+        store
+            .write_record(RecordKind::Page, "../up", "six", &"other".to_owned())
+            .unwrap();
         let read = |kind, source| store.read_record::<String>(kind, source, "six");
         assert_eq!(read(RecordKind::Page, "pypi").as_deref(), Some("page"));
         assert_eq!(read(RecordKind::Page, "../up").as_deref(), Some("other"));
@@ -101,10 +135,14 @@ mod tests {
     fn a_damaged_record_is_a_miss_and_heals() {
         let directory = tempfile::tempdir().unwrap();
         let store = DiskStore::open(directory.path(), None).unwrap();
-        store.write_record(RecordKind::Page, "pypi", "six", &1u32).unwrap();
+        store
+            .write_record(RecordKind::Page, "pypi", "six", &1u32)
+            .unwrap();
         fs::write(store.record_path(RecordKind::Page, "pypi", "six"), b"{").unwrap();
         assert_eq!(store.read_record::<u32>(RecordKind::Page, "pypi", "six"), None);
-        store.write_record(RecordKind::Page, "pypi", "six", &2u32).unwrap();
+        store
+            .write_record(RecordKind::Page, "pypi", "six", &2u32)
+            .unwrap();
         assert_eq!(store.read_record::<u32>(RecordKind::Page, "pypi", "six"), Some(2));
     }
 }

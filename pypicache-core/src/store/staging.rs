@@ -17,9 +17,17 @@ pub struct Staging {
 
 impl Staging {
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
-        let (file, path) = tempfile::Builder::new().prefix("").tempfile_in(directory)?.keep().map_err(|e| e.error)?;
+        let (file, path) = tempfile::Builder::new()
+            .prefix("")
+            .tempfile_in(directory)?
+            .keep()
+            .map_err(|e| e.error)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { file: Arc::new(file), path, published: false })
+        Ok(Self {
+            file: Arc::new(file),
+            path,
+            published: false,
+        })
     }
 
     /// Open for writing and reading; may be read by others while it is written.

@@ -1,0 +1,73 @@
+//! `pypicache config check`.
+
+use pypicache_core::http_source::Credentials;
+use pypicache_server::config::{Configuration, SourceKind};
+
+use crate::args::CheckArgs;
+use crate::{OK, WRONG_USE, print_error};
+
+pub(crate) fn check(options: CheckArgs) -> u8 {
+    match Configuration::load(&options.serve.into_overrides()) {
+        Ok(configuration) => {
+            print(&configuration, options.json);
+            OK
+        }
+        Err(error) => {
+            print_error(&error);
+            WRONG_USE
+        }
+    }
+}
+
+/// What the configuration means. Credentials are left out, in URLs too.
+fn print(configuration: &Configuration, json: bool) {
+    let sources: Vec<_> = configuration
+        .sources
+        .iter()
+        .map(|source| {
+            let answers_from = match &source.kind {
+                SourceKind::Directory(path) => vec![path.display().to_string()],
+                SourceKind::Upstream { upstreams, .. } => upstreams.iter().map(shown).collect(),
+            };
+            (source.name.clone(), answers_from)
+        })
+        .collect();
+    if json {
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|(name, from)| serde_json::json!({ "name": name, "from": from }))
+            .collect();
+        let indexes: Vec<_> = configuration
+            .indexes
+            .iter()
+            .map(|index| format!("/{}/simple/", index.name))
+            .collect();
+        let document = serde_json::json!({
+            "listen": configuration.listen.to_string(), "offline": configuration.offline, "cache_dir": configuration.cache_dir,
+            "max_size": configuration.max_size, "sources": sources, "indexes": indexes,
+        });
+        anstream::println!("{document:#}");
+        return;
+    }
+    anstream::println!("listen     {}", configuration.listen);
+    anstream::println!("cache      {}", configuration.cache_dir.display());
+    anstream::println!(
+        "max-size   {}",
+        configuration
+            .max_size
+            .map_or_else(|| "no limit".to_owned(), |bytes| format!("{bytes} bytes"))
+    );
+    anstream::println!("offline    {}", configuration.offline);
+    for (name, from) in sources {
+        anstream::println!("source     {name}: {}", from.join(", else "));
+    }
+    for index in &configuration.indexes {
+        anstream::println!("index      /{}/simple/", index.name);
+    }
+}
+
+fn shown(url: &url::Url) -> String {
+    let mut url = url.clone();
+    let _ = Credentials::out_of(&mut url);
+    url.to_string()
+}

@@ -1,0 +1,36 @@
+//! `pypicache serve`.
+
+use pypicache_server::config::{Configuration, Overrides};
+use pypicache_server::run::run;
+
+use crate::{FAILED, OK, WRONG_USE, print_error};
+
+pub(crate) fn serve(overrides: &Overrides) -> u8 {
+    let configuration = match Configuration::load(overrides) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            print_error(&error);
+            return WRONG_USE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print_error(&error);
+            return FAILED;
+        }
+    };
+    let ready = |address| {
+        let version = env!("CARGO_PKG_VERSION");
+        anstream::eprintln!(
+            "pypicache {version} listening on http://{address}/ (index: http://{address}/simple/)"
+        );
+    };
+    match runtime.block_on(run(configuration, ready)) {
+        Ok(()) => OK,
+        Err(error) => {
+            print_error(&error);
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The file as written: values with their places, not yet looked at.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::ConfigError;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawConfiguration {
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) offline: Option<bool>,
+    #[serde(default)]
+    pub(super) cache: RawCache,
+    #[serde(default)]
+    pub(super) tls: RawTls,
+    #[serde(default)]
+    pub(super) source: Vec<Spanned<RawSource>>,
+    #[serde(default)]
+    pub(super) index: Vec<Spanned<RawIndex>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawCache {
+    pub(super) dir: Option<Spanned<String>>,
+    pub(super) max_size: Option<Spanned<RawSize>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawTls {
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSource {
+    pub(super) name: Spanned<String>,
+    pub(super) hosted: Option<bool>,
+    pub(super) dir: Option<PathBuf>,
+    pub(super) upstream: Option<Spanned<OneOrMany>>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<SecretString>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) timeout: Option<Spanned<f64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIndex {
+    pub(super) name: Spanned<String>,
+    pub(super) sources: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawSize {
+    Bytes(u64),
+    Text(String),
+}
+
+impl OneOrMany {
+    pub(super) fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A configuration file with its text, so that errors can name lines.
+#[derive(Debug)]
+pub(super) struct ConfigFile {
+    pub(super) path: PathBuf,
+    text: String,
+    pub(super) raw: RawConfiguration,
+}
+
+impl ConfigFile {
+    pub(super) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Self::parse(path, text)
+    }
+
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        match toml::from_str(&text) {
+            Ok(raw) => Ok(Self {
+                path: path.to_owned(),
+                text,
+                raw,
+            }),
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                Err(ConfigError::Wrong {
+                    path: path.to_owned(),
+                    line: line_of(&text, span.start),
+                    key: key_at(&text, span.start),
+                    problem: error.message().to_owned(),
+                })
+            }
+        }
+    }
+
+    /// An error about what stands at `span`.
+    pub(super) fn wrong(&self, span: &Range<usize>, key: &str, problem: impl Into<String>) -> ConfigError {
+        let line = line_of(&self.text, span.start);
+        ConfigError::Wrong {
+            path: self.path.clone(),
+            line,
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Relative paths are relative to the file.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(path)
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
+}
+
+/// The key on the line at `offset`, for errors that only know a place.
+fn key_at(text: &str, offset: usize) -> String {
+    let start = text
+        .get(..offset)
+        .and_then(|front| front.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    let line = text
+        .get(start..)
+        .and_then(|rest| rest.lines().next())
+        .unwrap_or_default();
+    line.split('=')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .chars()
+        .take(60)
+        .collect()
+}

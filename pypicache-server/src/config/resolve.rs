@@ -1,0 +1,336 @@
+//! From what was written to what is meant: the one step that can fail.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcetera::BaseStrategy as _;
+use pypicache_core::http_source::Credentials;
+use toml::Spanned;
+
+use super::file::{ConfigFile, RawIndex, RawSize, RawSource};
+use super::{
+    ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind, size,
+    upstream,
+};
+
+/// Where to listen without being told.
+const LISTEN: &str = "127.0.0.1:6283";
+
+/// The name of the source that there is without being told, and of `--upstream` without a file.
+const DEFAULT_SOURCE: &str = "pypi";
+
+/// Path segments that mean something else.
+const RESERVED: [&str; 3] = ["simple", "files", "-"];
+
+impl Configuration {
+    /// Reads the file that `overrides` names, or the one in the usual place if there is one, and puts the
+    /// overrides over it.
+    pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
+        let file = match &overrides.config {
+            Some(path) => ConfigFile::read(path)?,
+            None => match usual_place().filter(|path| path.is_file()) {
+                Some(path) => ConfigFile::read(&path)?,
+                None => ConfigFile::parse(Path::new("(no file)"), String::new())?,
+            },
+        };
+        resolve(&file, overrides)
+    }
+}
+
+fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, ConfigError> {
+    let cache_dir = cache_dir(file, overrides)?;
+    let mut sources = Vec::new();
+    let mut names = BTreeSet::new();
+    for raw in &file.raw.source {
+        let source = source(file, raw.get_ref(), &cache_dir)?;
+        if !names.insert(source.name.clone()) {
+            return Err(file.wrong(
+                &raw.get_ref().name.span(),
+                "source.name",
+                format!("there are two sources named {:?}", source.name),
+            ));
+        }
+        sources.push(source);
+    }
+    // Before the overrides, so that numbers stay those of the file.
+    let mut indexes = file
+        .raw
+        .index
+        .iter()
+        .map(|raw| index(file, raw.get_ref(), &sources))
+        .collect::<Result<Vec<_>, _>>()?;
+    override_upstreams(&mut sources, overrides)?;
+    if let Some(dir) = &overrides.dir {
+        sources.insert(
+            0,
+            SourceConfiguration {
+                name: free_name(&sources),
+                kind: SourceKind::Directory(dir.clone()),
+            },
+        );
+        indexes
+            .iter_mut()
+            .flat_map(|index| &mut index.sources)
+            .for_each(|number| *number += 1);
+    }
+    Ok(Configuration {
+        listen: listen(file, overrides)?,
+        offline: overrides.offline || file.raw.offline.unwrap_or(false),
+        max_size: max_size(file)?,
+        ca_file: file.raw.tls.ca_file.as_deref().map(|path| file.beside(path)),
+        netrc: netrc(),
+        cache_dir,
+        sources,
+        indexes,
+    })
+}
+
+fn listen(file: &ConfigFile, overrides: &Overrides) -> Result<SocketAddr, ConfigError> {
+    let resolve = |text: &str| {
+        text.to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next())
+    };
+    let problem =
+        |text: &str| format!("{text:?} is no address to listen on: write 127.0.0.1:6283 or [::1]:6283");
+    match (&overrides.listen, &file.raw.listen) {
+        (Some(text), _) => resolve(text).ok_or_else(|| ConfigError::Option {
+            option: "--listen",
+            problem: problem(text),
+        }),
+        (None, Some(text)) => {
+            resolve(text.get_ref()).ok_or_else(|| file.wrong(&text.span(), "listen", problem(text.get_ref())))
+        }
+        (None, None) => resolve(LISTEN).ok_or(ConfigError::Option {
+            option: "--listen",
+            problem: problem(LISTEN),
+        }),
+    }
+}
+
+fn cache_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, ConfigError> {
+    if let Some(dir) = &overrides.cache_dir {
+        return Ok(dir.clone());
+    }
+    match &file.raw.cache.dir {
+        Some(dir) if dir.get_ref().contains("://") => Err(file.wrong(
+            &dir.span(),
+            "cache.dir",
+            "object stores are not supported by this version: name a directory",
+        )),
+        Some(dir) => Ok(file.beside(Path::new(dir.get_ref()))),
+        None => {
+            let base = etcetera::choose_base_strategy().map_err(|_| ConfigError::NoHome)?;
+            Ok(base.cache_dir().join("pypicache"))
+        }
+    }
+}
+
+fn max_size(file: &ConfigFile) -> Result<Option<u64>, ConfigError> {
+    let Some(raw) = &file.raw.cache.max_size else {
+        return Ok(None);
+    };
+    let bytes = match raw.get_ref() {
+        RawSize::Bytes(bytes) => Some(*bytes),
+        RawSize::Text(text) => size::parse(text),
+    };
+    match bytes {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Err(file.wrong(
+            &raw.span(),
+            "cache.max-size",
+            "this is no size: write \"50 GB\", \"500 MiB\" or a number of bytes",
+        )),
+    }
+}
+
+fn source(file: &ConfigFile, raw: &RawSource, cache_dir: &Path) -> Result<SourceConfiguration, ConfigError> {
+    let name = checked_name(file, &raw.name, "source.name")?;
+    let kind = match (raw.hosted.unwrap_or(false), &raw.dir, &raw.upstream) {
+        (true, None, None) => SourceKind::Directory(cache_dir.join("hosted").join(&name)),
+        (false, Some(dir), None) => SourceKind::Directory(file.beside(dir)),
+        (false, None, Some(given)) => {
+            let mut upstreams = Vec::new();
+            for text in given.get_ref().as_slice() {
+                upstreams.push(
+                    upstream::parse(text)
+                        .map_err(|problem| file.wrong(&given.span(), "source.upstream", problem))?,
+                );
+            }
+            if upstreams.is_empty() {
+                return Err(file.wrong(&given.span(), "source.upstream", "name at least one upstream"));
+            }
+            SourceKind::Upstream {
+                upstreams,
+                credentials: credentials(file, raw)?,
+                timeout: timeout(file, raw)?,
+            }
+        }
+        _ => {
+            let problem = format!(
+                "source {name:?} needs exactly one of: hosted = true, dir = \"PATH\", upstream = \"URL\""
+            );
+            return Err(file.wrong(&raw.name.span(), "source", problem));
+        }
+    };
+    Ok(SourceConfiguration { name, kind })
+}
+
+fn credentials(file: &ConfigFile, raw: &RawSource) -> Result<Option<Credentials>, ConfigError> {
+    let password = match (&raw.password, &raw.password_file) {
+        (Some(password), None) => Some(password.clone()),
+        (None, Some(path)) => {
+            let read = std::fs::read_to_string(file.beside(path.get_ref()));
+            let text = read.map_err(|error| {
+                file.wrong(
+                    &path.span(),
+                    "source.password-file",
+                    format!("it cannot be read: {error}"),
+                )
+            })?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
+        }
+        (None, None) => None,
+        (Some(_), Some(path)) => {
+            return Err(file.wrong(
+                &path.span(),
+                "source.password-file",
+                "there is a password as well: keep one of them",
+            ));
+        }
+    };
+    Ok(match (&raw.username, password) {
+        (None, None) => None,
+        (user, password) => Some(Credentials::new(
+            user.as_deref().unwrap_or("__token__"),
+            password.unwrap_or_default(),
+        )),
+    })
+}
+
+fn timeout(file: &ConfigFile, raw: &RawSource) -> Result<Option<Duration>, ConfigError> {
+    let Some(given) = &raw.timeout else {
+        return Ok(None);
+    };
+    match Duration::try_from_secs_f64(*given.get_ref()) {
+        Ok(timeout) if !timeout.is_zero() => Ok(Some(timeout)),
+        _ => Err(file.wrong(
+            &given.span(),
+            "source.timeout",
+            "write a number of seconds above 0",
+        )),
+    }
+}
+
+fn index(
+    file: &ConfigFile,
+    raw: &RawIndex,
+    sources: &[SourceConfiguration],
+) -> Result<IndexConfiguration, ConfigError> {
+    let name = checked_name(file, &raw.name, "index.name")?;
+    let number = |wanted: &Spanned<String>| {
+        let found = sources.iter().position(|source| source.name == *wanted.get_ref());
+        found.ok_or_else(|| {
+            file.wrong(
+                &wanted.span(),
+                "index.sources",
+                format!("there is no source named {:?}", wanted.get_ref()),
+            )
+        })
+    };
+    let sources = raw.sources.iter().map(number).collect::<Result<_, _>>()?;
+    Ok(IndexConfiguration { name, sources })
+}
+
+fn checked_name(file: &ConfigFile, name: &Spanned<String>, key: &str) -> Result<String, ConfigError> {
+    let text = name.get_ref();
+    let plain = !text.is_empty()
+        && text.len() <= 40
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || RESERVED.contains(&text.as_str()) {
+        return Err(file.wrong(
+            &name.span(),
+            key,
+            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files)"),
+        ));
+    }
+    Ok(text.clone())
+}
+
+/// `--upstream` takes the place of the last source's upstreams, or adds the usual source where there is none.
+fn override_upstreams(
+    sources: &mut Vec<SourceConfiguration>,
+    overrides: &Overrides,
+) -> Result<(), ConfigError> {
+    let given = overrides.upstreams.iter().map(|text| upstream::parse(text));
+    let mut given = given
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|problem| ConfigError::Option {
+            option: "--upstream",
+            problem,
+        })?;
+    let had_none = sources.is_empty();
+    let last = sources
+        .iter_mut()
+        .rev()
+        .find_map(|source| match &mut source.kind {
+            SourceKind::Upstream { upstreams, .. } => Some(upstreams),
+            SourceKind::Directory(_) => None,
+        });
+    match last {
+        Some(upstreams) if !given.is_empty() => *upstreams = given,
+        None if had_none || !given.is_empty() => {
+            if given.is_empty() {
+                given.push(
+                    upstream::parse(DEFAULT_SOURCE).map_err(|problem| ConfigError::Option {
+                        option: "--upstream",
+                        problem,
+                    })?,
+                );
+            }
+            let kind = SourceKind::Upstream {
+                upstreams: given,
+                credentials: None,
+                timeout: None,
+            };
+            sources.push(SourceConfiguration {
+                name: DEFAULT_SOURCE.to_owned(),
+                kind,
+            });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn free_name(sources: &[SourceConfiguration]) -> String {
+    let taken = |name: &str| sources.iter().any(|source| source.name == name);
+    let mut candidates = std::iter::once("dir".to_owned()).chain((2..).map(|number| format!("dir-{number}")));
+    candidates
+        .find(|name| !taken(name))
+        .unwrap_or_else(|| "dir".to_owned())
+}
+
+fn usual_place() -> Option<PathBuf> {
+    Some(
+        etcetera::choose_base_strategy()
+            .ok()?
+            .config_dir()
+            .join("pypicache")
+            .join("pypicache.toml"),
+    )
+}
+
+/// `$NETRC`, else `.netrc` in the home directory.
+fn netrc() -> Option<PathBuf> {
+    std::env::var_os("NETRC")
+        .map(PathBuf::from)
+        .or_else(|| Some(etcetera::home_dir().ok()?.join(".netrc")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! A request's way: which index, which route, ask the source, respond.
+
+use std::time::Instant;
+
+use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use pypicache_core::model::{FilePath, ProjectName};
+use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, Trail, Via};
+
+use crate::negotiate::{Representation, negotiate};
+use crate::problem::{absent, failed, nothing, problem};
+use crate::respond::{self, Reply, full, insert};
+use crate::route::{Route, route};
+use crate::site::Site;
+use crate::{condition, front_page, render};
+
+/// How much of a `User-Agent` is logged.
+const AGENT_LENGTH: usize = 100;
+
+/// Answers one request, and writes one line to the log.
+pub(crate) async fn handle<B>(site: &Site, request: Request<B>) -> Reply {
+    let begun = Instant::now();
+    let (mut response, trail) = answer(site, &request).await;
+    if request.method() == Method::HEAD {
+        response = respond::without_body(response);
+    }
+    respond::add_trail(&mut response, &trail, &site.pseudonym);
+    insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
+    let agent = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("-");
+    tracing::info!(
+        target: "access",
+        method = %request.method(),
+        path = request.uri().path(),
+        status = response.status().as_u16(),
+        micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        cache = %trail,
+        agent = &agent[..agent.floor_char_boundary(AGENT_LENGTH)],
+    );
+    response
+}
+
+async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return (preflight(), Trail::default()),
+        _ => return (wrong_method(), Trail::default()),
+    }
+    let Some((index, path)) = site.index_of(request.uri().path()) else {
+        return (nothing(), Trail::default());
+    };
+    let ask = match ask_of(site, request.headers(), path) {
+        Ok(ask) => ask,
+        Err(response) => return (response, Trail::default()),
+    };
+    match route(path) {
+        Route::Front => (front_page::front_page(site, request.headers()), Trail::default()),
+        Route::Redirect(to) => (redirect(&to), Trail::default()),
+        Route::Nothing => (nothing(), Trail::default()),
+        Route::File(path, sibling) => file(site, index, path, sibling, &ask, request).await,
+        Route::Projects => match representation(request) {
+            Ok(representation) => projects(site, index, representation, &ask, request.headers()).await,
+            Err(response) => (response, Trail::default()),
+        },
+        Route::Page(project) => match representation(request) {
+            Ok(representation) => page(site, index, &project, representation, &ask, request.headers()).await,
+            Err(response) => (response, Trail::default()),
+        },
+    }
+}
+
+async fn page(
+    site: &Site,
+    index: usize,
+    project: &ProjectName,
+    representation: Representation,
+    ask: &Ask,
+    headers: &HeaderMap,
+) -> (Reply, Trail) {
+    match site.indexes[index].source.page(project, ask).await {
+        Ok(Answer::Found(reply)) => {
+            let rendered = site.renderer.page(index, &reply.page, representation).await;
+            (
+                respond::page(
+                    rendered,
+                    representation,
+                    reply.freshness,
+                    reply.page.last_serial,
+                    headers,
+                ),
+                reply.trail,
+            )
+        }
+        Ok(Answer::Absent(freshness) | Answer::Unchanged(freshness)) => (
+            absent(&format!("project named {project}"), freshness),
+            Trail::default(),
+        ),
+        Err(error) => (failed(&error), Trail::default()),
+    }
+}
+
+async fn projects(
+    site: &Site,
+    index: usize,
+    representation: Representation,
+    ask: &Ask,
+    headers: &HeaderMap,
+) -> (Reply, Trail) {
+    match site.indexes[index].source.projects(ask).await {
+        Ok(Answer::Found(reply)) => {
+            let list = reply.list.clone();
+            let rendered =
+                tokio::task::spawn_blocking(move || render::render_list(&list, representation)).await;
+            match rendered {
+                Ok(rendered) => (
+                    respond::page(rendered, representation, reply.freshness, None, headers),
+                    reply.trail,
+                ),
+                Err(_) => (nothing(), reply.trail),
+            }
+        }
+        Ok(Answer::Absent(freshness) | Answer::Unchanged(freshness)) => {
+            (absent("project list", freshness), Trail::default())
+        }
+        Err(error) => (failed(&error), Trail::default()),
+    }
+}
+
+async fn file<B>(
+    site: &Site,
+    index: usize,
+    path: FilePath,
+    sibling: Sibling,
+    ask: &Ask,
+    request: &Request<B>,
+) -> (Reply, Trail) {
+    let facts_only = request.method() == Method::HEAD;
+    let range = condition::range(request.headers()).filter(|_| !facts_only);
+    let question = FileQuestion {
+        sibling,
+        range,
+        facts_only,
+        ..FileQuestion::whole(path)
+    };
+    // Files never change: a client that insists on revalidation gets what is held.
+    let reach = if ask.reach == Reach::Revalidate {
+        Reach::Anywhere
+    } else {
+        ask.reach
+    };
+    let ask = Ask { reach, ..ask.clone() };
+    let source = &site.indexes[index].source;
+    let mut answer = source.file(&question, &ask).await;
+    if let Ok(Answer::Found(reply)) = &answer
+        && range.is_some()
+        && !condition::range_applies(request.headers(), respond::etag_of(reply).as_deref())
+    {
+        answer = source
+            .file(
+                &FileQuestion {
+                    range: None,
+                    ..question.clone()
+                },
+                &ask,
+            )
+            .await;
+    }
+    match answer {
+        Ok(Answer::Found(reply)) => {
+            let trail = reply.trail.clone();
+            (respond::file(reply, request.headers(), facts_only), trail)
+        }
+        Ok(Answer::Absent(freshness) | Answer::Unchanged(freshness)) => (
+            absent(
+                &format!("file {}{}", question.path.file_name(), sibling.suffix()),
+                freshness,
+            ),
+            Trail::default(),
+        ),
+        Err(error) => {
+            if !error.is_unavailable() {
+                tracing::debug!(error = error.chain(), "a file could not be answered");
+            }
+            (failed(&error), Trail::default())
+        }
+    }
+}
+
+fn representation<B>(request: &Request<B>) -> Result<Representation, Reply> {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let accept = request
+        .headers()
+        .get_all(hyper::header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect::<Vec<_>>();
+    let accept = (!accept.is_empty()).then(|| accept.join(","));
+    negotiate(accept.as_deref(), header(hyper::header::ACCEPT_ENCODING), request.uri().query()).ok_or_else(|| {
+        problem(
+            StatusCode::NOT_ACCEPTABLE,
+            "Not acceptable",
+            "This index speaks application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html and text/html.",
+        )
+    })
+}
+
+/// What the request's headers say about how far to ask.
+fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, Reply> {
+    let all = |name| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value: &HeaderValue| value.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let received = all(VIA);
+    let via = Via::received(&received);
+    if via.contains(&site.pseudonym) {
+        let (asked, via) = (path.into(), received.as_str().into());
+        return Err(failed(&pypicache_core::source::SourceError::Loop { asked, via }));
+    }
+    let cache_control = all(CACHE_CONTROL).to_ascii_lowercase();
+    let says = |word: &str| cache_control.split(',').any(|directive| directive.trim() == word);
+    // `max-age=0` is passed over on purpose: pip up to 26.1 sends it with every page, and asking the upstream
+    // each time would make a cache of no use to it.
+    let reach = match (says("only-if-cached"), says("no-cache")) {
+        (true, _) => Reach::HeldOnly,
+        (false, true) => Reach::Revalidate,
+        (false, false) => Reach::Anywhere,
+    };
+    Ok(Ask {
+        reach,
+        validators: None,
+        via,
+    })
+}
+
+/// Permanent, because it only ever leads to another spelling here; relative, so that a path prefix survives.
+fn redirect(to: &str) -> Reply {
+    let mut response = Response::new(full(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    insert(response.headers_mut(), LOCATION, to);
+    response
+}
+
+fn preflight() -> Reply {
+    let mut response = Response::new(full(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
+    headers.insert(
+        "access-control-allow-methods",
+        HeaderValue::from_static("GET, HEAD, OPTIONS"),
+    );
+    headers.insert("access-control-allow-headers", HeaderValue::from_static("*"));
+    response
+}
+
+fn wrong_method() -> Reply {
+    let mut response = problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Method not allowed",
+        "This index is read with GET and HEAD.",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}

@@ -1,0 +1,44 @@
+//! `pypicache-server [CONFIG]`: the server alone, for a team's host. `pypicache serve` is the same with flags.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pypicache_server::config::{Configuration, Overrides};
+use pypicache_server::run::run;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    let config = std::env::args_os().nth(1).map(PathBuf::from);
+    let configuration = match Configuration::load(&Overrides {
+        config,
+        ..Overrides::default()
+    }) {
+        Ok(configuration) => configuration,
+        Err(error) => return fail(&error, 2),
+    };
+    let ready = |address| {
+        eprintln!(
+            "pypicache-server {} listening on http://{address}/",
+            env!("CARGO_PKG_VERSION")
+        )
+    };
+    match run(configuration, ready).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
+    }
+}
+
+/// Prints the whole chain of reasons, once.
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut next = error.source();
+    while let Some(cause) = next {
+        eprintln!("  caused by: {cause}");
+        next = cause.source();
+    }
+    ExitCode::from(code)
+}

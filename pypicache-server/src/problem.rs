@@ -1,0 +1,75 @@
+//! Errors as the client sees them: problem documents (RFC 9457), which uv and pip print.
+
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use pypicache_core::source::{Freshness, SourceError};
+
+use crate::respond::{Reply, full};
+
+/// A problem document. `detail` says what failed, where, and what to do.
+pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
+    let document = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let mut response = Response::new(full(Bytes::from(document.to_string())));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The origin says that there is no such thing: 404, for as long as its word counts.
+pub(crate) fn absent(what: &str, freshness: Freshness) -> Reply {
+    let mut response = problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        &format!("The index has no {what}."),
+    );
+    let left = freshness.lifetime.saturating_sub(freshness.age).as_secs().min(60);
+    if let Ok(value) = HeaderValue::from_str(&format!("max-age={left}")) {
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
+    response
+}
+
+/// The path means nothing here.
+pub(crate) fn nothing() -> Reply {
+    problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        "There is nothing at this path. Point your installer at /simple/ of this server.",
+    )
+}
+
+/// A question that could not be answered. Never 404: that would send installers to another index.
+pub(crate) fn failed(error: &SourceError) -> Reply {
+    match error {
+        SourceError::Unavailable { .. } => problem(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Not held, and the upstream could not tell",
+            &error.chain(),
+        ),
+        SourceError::NotHeld { .. } => problem(StatusCode::GATEWAY_TIMEOUT, "Not held", &error.chain()),
+        SourceError::Loop { .. } => problem(StatusCode::LOOP_DETECTED, "Loop of tiers", &error.chain()),
+        SourceError::RangeOutside { size } => {
+            let mut response = problem(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "Range not satisfiable",
+                &error.chain(),
+            );
+            if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                response.headers_mut().insert(CONTENT_RANGE, value);
+            }
+            response
+        }
+        // Paths of this machine are for the log only.
+        _ => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This server's storage failed",
+            "The server could not read its own storage; its log says what happened.",
+        ),
+    }
+}

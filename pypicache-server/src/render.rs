@@ -1,0 +1,112 @@
+//! Pages as bytes: written and compressed once per revision, then handed out as they are.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use moka::sync::Cache;
+use pypicache_core::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
+use pypicache_core::simple;
+
+use crate::negotiate::{Encoding, Representation};
+
+/// Level 4 packs almost as small as 6, at more than one and a half times its speed.
+const GZIP_LEVEL: Compression = Compression::new(4);
+
+/// How many bytes of rendered pages are kept.
+const MEMORY: u64 = 64 * 1024 * 1024;
+
+/// Pages with more files than this are rendered off the runtime's threads.
+const LARGE: usize = 300;
+
+/// One representation of one revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    pub(crate) body: Bytes,
+    /// Strong, with quotes; differs between representations.
+    pub(crate) etag: Arc<str>,
+}
+
+/// Rendered pages, by index, project and representation.
+pub(crate) struct Renderer {
+    pages: Cache<(usize, ProjectName, Representation), (Arc<ProjectPage>, Rendered)>,
+}
+
+impl Renderer {
+    pub(crate) fn new() -> Self {
+        let weigh = |_: &_, (_, rendered): &(Arc<ProjectPage>, Rendered)| {
+            u32::try_from(rendered.body.len() + 500).unwrap_or(u32::MAX)
+        };
+        Self {
+            pages: Cache::builder().weigher(weigh).max_capacity(MEMORY).build(),
+        }
+    }
+
+    /// The page's bytes for a client of the index numbered `index`.
+    pub(crate) async fn page(
+        &self,
+        index: usize,
+        page: &Arc<ProjectPage>,
+        representation: Representation,
+    ) -> Rendered {
+        let key = (index, page.name.clone(), representation);
+        if let Some((of, rendered)) = self.pages.get(&key)
+            && Arc::ptr_eq(&of, page)
+        {
+            return rendered;
+        }
+        let rendered = match page.files.len() > LARGE {
+            true => render_elsewhere(page.clone(), representation).await,
+            false => render_page(page, representation),
+        };
+        self.pages.insert(key, (page.clone(), rendered.clone()));
+        rendered
+    }
+}
+
+async fn render_elsewhere(page: Arc<ProjectPage>, representation: Representation) -> Rendered {
+    let copy = page.clone();
+    let rendered = tokio::task::spawn_blocking(move || render_page(&copy, representation)).await;
+    // Only a runtime that is being stopped refuses the work.
+    rendered.unwrap_or_else(|_| render_page(&page, representation))
+}
+
+/// Links are relative to the page: they hold behind any host name, port and path prefix.
+fn render_page(page: &ProjectPage, representation: Representation) -> Rendered {
+    let href = |path: &FilePath| format!("../../files/{}", path.to_encoded());
+    finish(
+        simple::write_page(representation.format, page, &href),
+        representation,
+    )
+}
+
+/// The project list's bytes.
+pub(crate) fn render_list(list: &ProjectList, representation: Representation) -> Rendered {
+    finish(simple::write_list(representation.format, list), representation)
+}
+
+fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
+    let digest = Sha256::of(&plain).to_hex();
+    let suffix = match representation.encoding {
+        Encoding::Identity => "",
+        Encoding::Gzip => "-gzip",
+    };
+    let body = match representation.encoding {
+        Encoding::Identity => plain,
+        Encoding::Gzip => gzip(&plain),
+    };
+    Rendered {
+        body: body.into(),
+        etag: format!("\"{}{suffix}\"", &digest[..32]).into(),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a Vec takes whatever is written to it")]
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), GZIP_LEVEL);
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("writing to memory does not fail")
+}

@@ -1,0 +1,72 @@
+//! The server as a process: assemble, listen, serve, stop when told to.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::assemble::{AssembleError, assemble};
+use crate::config::Configuration;
+use crate::{ServeOptions, serve};
+
+/// Why the server did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The sources could not be put together.
+    #[error("the server cannot start")]
+    Assemble(#[from] AssembleError),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}; is another server running there? --listen names another address")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The server broke.
+    #[error("the server stopped")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT; a second one ends it at once. `ready` is told the address that it listens on.
+pub async fn run(
+    configuration: Configuration,
+    ready: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), RunError> {
+    let address = configuration.listen;
+    let listen = |cause| RunError::Listen { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let site = tokio::task::spawn_blocking(move || assemble(&configuration))
+        .await
+        .map_err(|error| RunError::Serve(std::io::Error::other(error)))??;
+    if !bound.ip().is_loopback() {
+        tracing::warn!(address = %bound, "everybody who can reach this address can read; put a firewall or a reverse proxy with access control in front");
+    }
+    let stop = stop_signal().map_err(RunError::Serve)?;
+    ready(bound);
+    serve(listener, Arc::new(site), ServeOptions::default(), stop)
+        .await
+        .map_err(RunError::Serve)
+}
+
+/// Done at the first signal. From then on a further one ends the process.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; responses under way may finish");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(130);
+        });
+    })
+}

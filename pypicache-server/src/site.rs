@@ -1,0 +1,61 @@
+//! What is served: one or several indexes, and who this tier is.
+
+use std::sync::Arc;
+
+use pypicache_core::source::IndexSource;
+
+use crate::render::Renderer;
+
+/// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// Empty for the index at the root; else one path segment.
+    pub path: String,
+    /// Who answers.
+    pub source: Arc<dyn IndexSource>,
+}
+
+/// Everything that one server answers for.
+pub struct Site {
+    pub(crate) pseudonym: Arc<str>,
+    pub(crate) indexes: Vec<Index>,
+    pub(crate) renderer: Renderer,
+}
+
+impl Site {
+    /// `pseudonym` names this tier in `Via` and `Cache-Status`; it has to be the one that its sources send, or
+    /// loops go unnoticed.
+    #[must_use]
+    pub fn new(pseudonym: impl Into<Arc<str>>, indexes: Vec<Index>) -> Self {
+        Self {
+            pseudonym: pseudonym.into(),
+            indexes,
+            renderer: Renderer::new(),
+        }
+    }
+
+    /// The index that a path belongs to, by its number, and the path below it.
+    pub(crate) fn index_of<'a>(&self, path: &'a str) -> Option<(usize, &'a str)> {
+        let below = |index: &Index| {
+            let rest = path.strip_prefix('/')?.strip_prefix(&*index.path)?;
+            rest.starts_with('/').then(|| &path[path.len() - rest.len()..])
+        };
+        let named = self
+            .indexes
+            .iter()
+            .position(|index| !index.path.is_empty() && below(index).is_some());
+        match named {
+            Some(number) => Some((number, below(&self.indexes[number])?)),
+            None => Some((self.indexes.iter().position(|index| index.path.is_empty())?, path)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site")
+            .field("pseudonym", &self.pseudonym)
+            .field("indexes", &self.indexes)
+            .finish_non_exhaustive()
+    }
+}
