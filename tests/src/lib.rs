@@ -1,1 +1,16 @@
-//! stub
+//! Support for the end-to-end tests: an index to misuse, packages to install, and the real installers.
+//!
+//! * [`package`]: wheels and sdists made in memory, installable by pip and uv.
+//! * [`upstream`]: an index that imitates PyPI's headers, pages, siblings and ranges, and misbehaves on command.
+//! * [`python`]: pip and uv, installed once below `target/`, run in clean environments.
+//! * [`process`]: the `pypicache` binary as a process.
+//! * [`client`]: a plain HTTP client that shows what really comes over the wire.
+//!
+//! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "support for tests: a panic is how a test fails")]
+
+pub mod client;
+pub mod package;
+pub mod process;
+pub mod python;
+pub mod upstream;

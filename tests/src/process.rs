@@ -1,0 +1,106 @@
+//! The `pypicache` binary as a process, built by the tests themselves.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use url::Url;
+
+/// A running `pypicache serve`. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub url: Url,
+    output: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts `pypicache serve` on a port of the system's choice, with its cache in `directory`.
+    #[must_use]
+    pub fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = command(directory)
+            .args(["serve", "--listen", "127.0.0.1:0", "--cache-dir"])
+            .arg(directory.join("cache"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        let (sender, receiver) = mpsc::channel();
+        let (lines, copy) = (BufReader::new(child.stderr.take().unwrap()).lines(), output.clone());
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("listening on ") {
+                    let _ = sender.send(rest.split_whitespace().next().unwrap_or_default().to_owned());
+                }
+                copy.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        let Ok(url) = receiver.recv() else { panic!("the server did not start:\n{}", output.lock().unwrap()) };
+        Self { child, url: url.parse().unwrap(), output }
+    }
+
+    /// The index's URL.
+    #[must_use]
+    pub fn index(&self) -> Url {
+        self.url.join("simple/").unwrap()
+    }
+
+    /// What it has printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// SIGTERM, and its exit status.
+    #[must_use]
+    pub fn stop(mut self) -> ExitStatus {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary with nothing of this machine's environment but the path.
+#[must_use]
+pub fn command(home: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+    command
+}
+
+/// Builds the binary once and gives its path.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--package", "pypicache-cli", "--message-format=json", "--quiet"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "the binary does not build");
+        let messages = String::from_utf8(built.stdout).unwrap();
+        let executables = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        executables.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).last().unwrap()
+    })
+}

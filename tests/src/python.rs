@@ -1,0 +1,120 @@
+//! The real installers. They are installed once into an environment below `target/`, and run with nothing of
+//! this machine's settings: no caches, no configuration, no other indexes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use url::Url;
+
+use crate::package::sha256;
+
+/// What the tests are run with. New versions are tried by changing this line.
+const TOOLS: [&str; 2] = ["pip==26.3", "uv==0.13.8"];
+
+/// An environment to install into, in a directory of the test's own.
+#[derive(Debug)]
+pub struct Environment {
+    home: PathBuf,
+    root: PathBuf,
+}
+
+impl Environment {
+    /// A new, empty environment in `directory`.
+    #[must_use]
+    pub fn new(directory: &Path, name: &str) -> Self {
+        let environment = Self { home: directory.to_owned(), root: directory.join(name) };
+        let output = environment.run(tool("uv").args(["venv", "--quiet", "--no-project"]).arg(&environment.root));
+        assert!(output.status.success(), "{}", text(&output));
+        environment
+    }
+
+    /// `pip install --index-url INDEX ARGUMENTS`.
+    #[must_use]
+    pub fn pip_install(&self, index: &Url, arguments: &[&str]) -> Output {
+        let mut pip = tool("pip");
+        pip.arg("--python").arg(self.python()).args(["install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"]);
+        self.run(pip.args(["--retries", "0", "--index-url", index.as_str()]).args(arguments))
+    }
+
+    /// `uv pip install --default-index INDEX ARGUMENTS`, with a cache of its own that is empty.
+    #[must_use]
+    pub fn uv_install(&self, index: &Url, arguments: &[&str]) -> Output {
+        let mut uv = tool("uv");
+        uv.args(["pip", "install", "--no-cache", "--no-config", "--no-progress", "--python"]).arg(self.python());
+        self.run(uv.env("UV_HTTP_RETRIES", "0").args(["--default-index", index.as_str()]).args(arguments))
+    }
+
+    /// Every installed file that comes out of a package, with its digest.
+    #[must_use]
+    pub fn tree(&self) -> BTreeMap<String, String> {
+        let library = self.root.join("lib");
+        let site = fs::read_dir(library).unwrap().next().unwrap().unwrap().path().join("site-packages");
+        let mut files = BTreeMap::new();
+        collect(&site, &site, &mut files);
+        files
+    }
+
+    fn python(&self) -> PathBuf {
+        self.root.join("bin/python")
+    }
+
+    fn run(&self, command: &mut Command) -> Output {
+        let kept = ["PATH"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+        let set: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        command.env_clear().envs(kept).envs(set).env("HOME", &self.home).env("PIP_CONFIG_FILE", "/dev/null").output().unwrap()
+    }
+}
+
+/// What a command printed, for a test's message.
+#[must_use]
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Asserts that a command went well.
+pub fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", text(output));
+}
+
+fn tool(name: &str) -> Command {
+    Command::new(tools().join("bin").join(name))
+}
+
+/// Installs the tools where they are not there yet. Several test processes may ask at once.
+fn tools() -> &'static Path {
+    static TOOLS_AT: OnceLock<PathBuf> = OnceLock::new();
+    TOOLS_AT.get_or_init(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+        let root = target.join("python-tools");
+        fs::create_dir_all(&root).unwrap();
+        let lock = File::create(root.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let (environment, stamp) = (root.join("environment"), root.join("installed"));
+        if fs::read_to_string(&stamp).ok().as_deref() != Some(&TOOLS.join(" ")) {
+            let run = |command: &mut Command| assert!(command.status().unwrap().success(), "the installers cannot be installed");
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+            run(Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(TOOLS));
+            fs::write(&stamp, TOOLS.join(" ")).unwrap();
+        }
+        environment
+    })
+}
+
+fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<String, String>) {
+    // Written by the installer, not by the package.
+    const INSTALLERS: [&str; 7] =
+        ["RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "_virtualenv.py", "_virtualenv.pth"];
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "__pycache__" {
+            collect(root, &path, files);
+        } else if path.is_file() && !INSTALLERS.contains(&name) {
+            let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            files.insert(relative, sha256(&fs::read(&path).unwrap()));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What goes wrong, with which requests, how often.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// What happens instead of the right answer.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// No answer, ever.
+    Hang,
+    /// The connection is closed without an answer.
+    Reset,
+    /// Another document: status, type, body.
+    Document(u16, &'static str, Bytes),
+    /// The right head, then the body ends after so many bytes.
+    CutAfter(usize),
+    /// The right answer with one byte of the body changed.
+    Corrupt,
+    /// The body stops after so many bytes until the gate is opened.
+    HoldAfter(usize, Gate),
+    /// The whole file with 200, whatever range is asked for.
+    NoRanges,
+    /// No `Content-Length`.
+    NoLength,
+    /// 302 to this URL.
+    Redirect(String),
+    /// HTML without anything newer than PEP 503.
+    OldHtml,
+}
+
+/// Holds bodies back until it is opened. Clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Gate {
+    /// Lets everybody through, now and later.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(super) async fn wait(&self) {
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    rules: Mutex<Vec<(String, Option<u32>, Fault)>>,
+}
+
+impl Script {
+    pub(super) fn add(&self, path: &str, times: Option<u32>, fault: Fault) {
+        self.rules.lock().unwrap().push((path.to_owned(), times, fault));
+    }
+
+    pub(super) fn clear(&self) {
+        self.rules.lock().unwrap().clear();
+    }
+
+    /// The first rule for this path that is not used up.
+    pub(super) fn fault(&self, path: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let (_, times, fault) = rules.iter_mut().find(|(part, times, _)| path.contains(&**part) && *times != Some(0))?;
+        if let Some(times) = times {
+            *times -= 1;
+        }
+        Some(fault.clone())
+    }
+}
