@@ -42,22 +42,40 @@ impl Reply {
 
 /// Sends a request and hands the response back as soon as its head is in.
 pub async fn open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Response<Incoming> {
-    let stream = TcpStream::connect((url.host_str().unwrap(), url.port_or_known_default().unwrap())).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let stream = TcpStream::connect((url.host_str().unwrap(), url.port_or_known_default().unwrap()))
+        .await
+        .unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let mut request = Request::builder().method(method).uri(target).header("host", url.authority());
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("host", url.authority());
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
+    sender
+        .send_request(request.body(Empty::<Bytes>::new()).unwrap())
+        .await
+        .unwrap()
 }
 
 /// Sends a request and takes the whole response in.
 pub async fn send(method: Method, url: &Url, headers: &[(&str, &str)]) -> Reply {
     let (head, body) = open(method, url, headers).await.into_parts();
-    let body = body.collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string());
-    Reply { status: head.status, headers: head.headers, body }
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| error.to_string());
+    Reply {
+        status: head.status,
+        headers: head.headers,
+        body,
+    }
 }
 
 /// GET.
@@ -72,7 +90,9 @@ pub async fn get_json(url: &Url) -> Reply {
 
 /// Sends bytes as they are and reads until the server closes, or the first answer is in.
 pub async fn raw(url: &Url, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).await.unwrap();
+    let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap()))
+        .await
+        .unwrap();
     // The server may close before it has read all.
     let _ = stream.write_all(bytes).await;
     let mut answer = vec![0; 4096];

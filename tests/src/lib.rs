@@ -7,7 +7,12 @@
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
 //! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "support for tests: a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "support for tests: a panic is how a test fails"
+)]
 
 pub mod client;
 pub mod package;

@@ -40,7 +40,12 @@ impl Wheel {
     /// A wheel of one module with a version in it.
     #[must_use]
     pub fn new(name: &str, version: &str) -> Self {
-        Self { name: name.to_owned(), version: version.to_owned(), requires: Vec::new(), payload: 0 }
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            requires: Vec::new(),
+            payload: 0,
+        }
     }
 
     /// Adds a requirement (PEP 508).
@@ -62,14 +67,24 @@ impl Wheel {
     pub fn build(self) -> Package {
         let module = self.name.replace(['-', '.'], "_");
         let info = format!("{module}-{}.dist-info", self.version);
-        let mut metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\nRequires-Python: >=3.8\n", self.name, self.version);
+        let mut metadata = format!(
+            "Metadata-Version: 2.1\nName: {}\nVersion: {}\nRequires-Python: >=3.8\n",
+            self.name, self.version
+        );
         for requirement in &self.requires {
             metadata.push_str(&format!("Requires-Dist: {requirement}\n"));
         }
         let mut members = vec![
-            (format!("{module}.py"), format!("__version__ = {:?}\n", self.version).into_bytes()),
+            (
+                format!("{module}.py"),
+                format!("__version__ = {:?}\n", self.version).into_bytes(),
+            ),
             (format!("{info}/METADATA"), metadata.clone().into_bytes()),
-            (format!("{info}/WHEEL"), b"Wheel-Version: 1.0\nGenerator: fixture\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_vec()),
+            (
+                format!("{info}/WHEEL"),
+                b"Wheel-Version: 1.0\nGenerator: fixture\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+                    .to_vec(),
+            ),
         ];
         if self.payload > 0 {
             members.insert(1, (format!("{module}_data.bin"), noise(self.payload)));
@@ -104,10 +119,18 @@ pub fn noise(length: usize) -> Vec<u8> {
 /// SHA-256 in hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
-fn package(filename: &str, bytes: Vec<u8>, metadata: Option<Bytes>, requires_python: Option<&str>) -> Package {
+fn package(
+    filename: &str,
+    bytes: Vec<u8>,
+    metadata: Option<Bytes>,
+    requires_python: Option<&str>,
+) -> Package {
     Package {
         filename: filename.to_owned(),
         sha256: sha256(&bytes),
@@ -120,8 +143,12 @@ fn package(filename: &str, bytes: Vec<u8>, metadata: Option<Bytes>, requires_pyt
 }
 
 fn record(members: &[(String, Vec<u8>)], info: &str) -> Vec<u8> {
-    let digest = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
-    let mut lines: String = members.iter().map(|(path, bytes)| format!("{path},sha256={},{}\n", digest(bytes), bytes.len())).collect();
+    let digest =
+        |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
+    let mut lines: String = members
+        .iter()
+        .map(|(path, bytes)| format!("{path},sha256={},{}\n", digest(bytes), bytes.len()))
+        .collect();
     lines.push_str(&format!("{info}/RECORD,,\n"));
     lines.into_bytes()
 }

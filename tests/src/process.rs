@@ -32,7 +32,10 @@ impl Server {
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let (sender, receiver) = mpsc::channel();
-        let (lines, copy) = (BufReader::new(child.stderr.take().unwrap()).lines(), output.clone());
+        let (lines, copy) = (
+            BufReader::new(child.stderr.take().unwrap()).lines(),
+            output.clone(),
+        );
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
@@ -41,8 +44,14 @@ impl Server {
                 copy.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        let Ok(url) = receiver.recv() else { panic!("the server did not start:\n{}", output.lock().unwrap()) };
-        Self { child, url: url.parse().unwrap(), output }
+        let Ok(url) = receiver.recv() else {
+            panic!("the server did not start:\n{}", output.lock().unwrap())
+        };
+        Self {
+            child,
+            url: url.parse().unwrap(),
+            output,
+        }
     }
 
     /// The index's URL.
@@ -60,7 +69,10 @@ impl Server {
     /// SIGTERM, and its exit status.
     #[must_use]
     pub fn stop(mut self) -> ExitStatus {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
         self.child.wait().unwrap()
     }
@@ -83,7 +95,10 @@ impl Drop for Server {
 #[must_use]
 pub fn command(home: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home);
     command
 }
 
@@ -92,15 +107,34 @@ fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--package", "pypicache-cli", "--message-format=json", "--quiet"])
+        let mut build = Command::new(cargo);
+        // What the outer cargo says of this package would have others built anew, back and forth.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_"))
+        {
+            if name != "CARGO_TARGET_DIR" && name != "CARGO_HOME" {
+                build.env_remove(name);
+            }
+        }
+        let built = build
+            .args([
+                "build",
+                "--package",
+                "pypicache-cli",
+                "--message-format=json",
+                "--quiet",
+            ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
         assert!(built.status.success(), "the binary does not build");
         let messages = String::from_utf8(built.stdout).unwrap();
-        let executables = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        executables.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).last().unwrap()
+        let executables = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        executables
+            .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+            .last()
+            .unwrap()
     })
 }

@@ -25,8 +25,15 @@ impl Environment {
     /// A new, empty environment in `directory`.
     #[must_use]
     pub fn new(directory: &Path, name: &str) -> Self {
-        let environment = Self { home: directory.to_owned(), root: directory.join(name) };
-        let output = environment.run(tool("uv").args(["venv", "--quiet", "--no-project"]).arg(&environment.root));
+        let environment = Self {
+            home: directory.to_owned(),
+            root: directory.join(name),
+        };
+        let output = environment.run(
+            tool("uv")
+                .args(["venv", "--quiet", "--no-project"])
+                .arg(&environment.root),
+        );
         assert!(output.status.success(), "{}", text(&output));
         environment
     }
@@ -35,23 +42,49 @@ impl Environment {
     #[must_use]
     pub fn pip_install(&self, index: &Url, arguments: &[&str]) -> Output {
         let mut pip = tool("pip");
-        pip.arg("--python").arg(self.python()).args(["install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"]);
-        self.run(pip.args(["--retries", "0", "--index-url", index.as_str()]).args(arguments))
+        pip.arg("--python").arg(self.python()).args([
+            "install",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+        ]);
+        self.run(
+            pip.args(["--retries", "0", "--index-url", index.as_str()])
+                .args(arguments),
+        )
     }
 
     /// `uv pip install --default-index INDEX ARGUMENTS`, with a cache of its own that is empty.
     #[must_use]
     pub fn uv_install(&self, index: &Url, arguments: &[&str]) -> Output {
         let mut uv = tool("uv");
-        uv.args(["pip", "install", "--no-cache", "--no-config", "--no-progress", "--python"]).arg(self.python());
-        self.run(uv.env("UV_HTTP_RETRIES", "0").args(["--default-index", index.as_str()]).args(arguments))
+        uv.args([
+            "pip",
+            "install",
+            "--no-cache",
+            "--no-config",
+            "--no-progress",
+            "--python",
+        ])
+        .arg(self.python());
+        self.run(
+            uv.env("UV_HTTP_RETRIES", "0")
+                .args(["--default-index", index.as_str()])
+                .args(arguments),
+        )
     }
 
     /// Every installed file that comes out of a package, with its digest.
     #[must_use]
     pub fn tree(&self) -> BTreeMap<String, String> {
         let library = self.root.join("lib");
-        let site = fs::read_dir(library).unwrap().next().unwrap().unwrap().path().join("site-packages");
+        let site = fs::read_dir(library)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path()
+            .join("site-packages");
         let mut files = BTreeMap::new();
         collect(&site, &site, &mut files);
         files
@@ -63,15 +96,29 @@ impl Environment {
 
     fn run(&self, command: &mut Command) -> Output {
         let kept = ["PATH"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
-        let set: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-        command.env_clear().envs(kept).envs(set).env("HOME", &self.home).env("PIP_CONFIG_FILE", "/dev/null").output().unwrap()
+        let set: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command
+            .env_clear()
+            .envs(kept)
+            .envs(set)
+            .env("HOME", &self.home)
+            .env("PIP_CONFIG_FILE", "/dev/null")
+            .output()
+            .unwrap()
     }
 }
 
 /// What a command printed, for a test's message.
 #[must_use]
 pub fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Asserts that a command went well.
@@ -87,16 +134,28 @@ fn tool(name: &str) -> Command {
 fn tools() -> &'static Path {
     static TOOLS_AT: OnceLock<PathBuf> = OnceLock::new();
     TOOLS_AT.get_or_init(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+            PathBuf::from,
+        );
         let root = target.join("python-tools");
         fs::create_dir_all(&root).unwrap();
         let lock = File::create(root.join("lock")).unwrap();
         lock.lock().unwrap();
         let (environment, stamp) = (root.join("environment"), root.join("installed"));
         if fs::read_to_string(&stamp).ok().as_deref() != Some(&TOOLS.join(" ")) {
-            let run = |command: &mut Command| assert!(command.status().unwrap().success(), "the installers cannot be installed");
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-            run(Command::new(environment.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(TOOLS));
+            let run = |command: &mut Command| {
+                assert!(
+                    command.status().unwrap().success(),
+                    "the installers cannot be installed"
+                )
+            };
+            run(Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment));
+            run(Command::new(environment.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                .args(TOOLS));
             fs::write(&stamp, TOOLS.join(" ")).unwrap();
         }
         environment
@@ -105,8 +164,15 @@ fn tools() -> &'static Path {
 
 fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<String, String>) {
     // Written by the installer, not by the package.
-    const INSTALLERS: [&str; 7] =
-        ["RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "_virtualenv.py", "_virtualenv.pth"];
+    const INSTALLERS: [&str; 7] = [
+        "RECORD",
+        "INSTALLER",
+        "REQUESTED",
+        "direct_url.json",
+        "uv_cache.json",
+        "_virtualenv.py",
+        "_virtualenv.pth",
+    ];
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();

@@ -45,10 +45,28 @@ impl Sampled {
 /// The source behind a real server on a real socket.
 async fn over_http(source: impl IndexSource) -> HttpSource {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let index: Url = format!("http://{}/simple/", listener.local_addr().unwrap()).parse().unwrap();
-    let site = Site::new(format!("tier-{index}"), vec![Index { path: String::new(), source: Arc::new(source) }]);
-    tokio::spawn(serve(listener, Arc::new(site), ServeOptions::default(), std::future::pending()));
-    HttpSource::new("sample", index, HttpClient::new(ClientOptions::default()).unwrap(), HttpOptions::default())
+    let index: Url = format!("http://{}/simple/", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let site = Site::new(
+        format!("tier-{index}"),
+        vec![Index {
+            path: String::new(),
+            source: Arc::new(source),
+        }],
+    );
+    tokio::spawn(serve(
+        listener,
+        Arc::new(site),
+        ServeOptions::default(),
+        std::future::pending(),
+    ));
+    HttpSource::new(
+        "sample",
+        index,
+        HttpClient::new(ClientOptions::default()).unwrap(),
+        HttpOptions::default(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +80,9 @@ async fn cached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cached_twice() {
     let sampled = Sampled::new();
-    sampled.check(sampled.cached(1, sampled.cached(2, sampled.disk()))).await;
+    sampled
+        .check(sampled.cached(1, sampled.cached(2, sampled.disk())))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,15 +90,30 @@ async fn chained() {
     let sampled = Sampled::new();
     let empty = sampled.directory.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    sampled.check(ChainedSource::new(vec![Arc::new(DiskSource::new("empty", empty)), Arc::new(sampled.disk())])).await;
+    sampled
+        .check(ChainedSource::new(vec![
+            Arc::new(DiskSource::new("empty", empty)),
+            Arc::new(sampled.disk()),
+        ]))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mirrored_with_the_first_one_dead() {
     let sampled = Sampled::new();
     let client = HttpClient::new(ClientOptions::default()).unwrap();
-    let dead = HttpSource::new("sample", "http://127.0.0.1:9/simple/".parse().unwrap(), client, HttpOptions::default());
-    sampled.check(MirroredSource::new("sample", vec![Arc::new(dead), Arc::new(sampled.disk())])).await;
+    let dead = HttpSource::new(
+        "sample",
+        "http://127.0.0.1:9/simple/".parse().unwrap(),
+        client,
+        HttpOptions::default(),
+    );
+    sampled
+        .check(MirroredSource::new(
+            "sample",
+            vec![Arc::new(dead), Arc::new(sampled.disk())],
+        ))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,16 +17,28 @@ async fn origin() -> (Upstream, Vec<Package>) {
     let mut old = plain("acme_app-0.9.tar.gz", b"old".to_vec());
     old.yanked = Some("it never worked".to_owned());
     let packages = vec![
-        ("acme-app", Wheel::new("acme-app", "1.0").requires("acme-lib>=2").requires("Acme.Data").build()),
+        (
+            "acme-app",
+            Wheel::new("acme-app", "1.0")
+                .requires("acme-lib>=2")
+                .requires("Acme.Data")
+                .build(),
+        ),
         ("acme-app", old),
         ("acme-lib", Wheel::new("acme-lib", "2.0").build()),
         ("acme-lib", Wheel::new("acme-lib", "2.1+local.1").build()),
-        ("acme-data", Wheel::new("Acme.Data", "3.0").payload(3_000_000).build()),
+        (
+            "acme-data",
+            Wheel::new("Acme.Data", "3.0").payload(3_000_000).build(),
+        ),
     ];
     for (project, package) in &packages {
         upstream.add(project, package.clone());
     }
-    (upstream, packages.into_iter().map(|(_, package)| package).collect())
+    (
+        upstream,
+        packages.into_iter().map(|(_, package)| package).collect(),
+    )
 }
 
 fn directory(root: &Path, name: &str) -> std::path::PathBuf {
@@ -60,16 +72,35 @@ async fn three_tiers_give_every_byte_and_every_field_of_the_origin() {
     assert_eq!(install(root.path(), "chained", &laptop.index()), direct);
 
     for project in ["acme-app", "acme-lib", "acme-data"] {
-        let page = |index: Url| async move { get_json(&index.join(&format!("{project}/")).unwrap()).await.json() };
+        let page = |index: Url| async move {
+            get_json(&index.join(&format!("{project}/")).unwrap())
+                .await
+                .json()
+        };
         let (ours, theirs) = (page(laptop.index()).await, page(upstream.url()).await);
         assert_eq!(comparable(&ours), comparable(&theirs), "{project}");
-        assert_eq!(ours, page(top.index()).await, "a page is the same at every tier, links included");
+        assert_eq!(
+            ours,
+            page(top.index()).await,
+            "a page is the same at every tier, links included"
+        );
         for file in ours["files"].as_array().unwrap() {
-            let url = laptop.index().join(&format!("{project}/")).unwrap().join(file["url"].as_str().unwrap()).unwrap();
-            let package = packages.iter().find(|package| package.filename == file["filename"]).unwrap();
+            let url = laptop
+                .index()
+                .join(&format!("{project}/"))
+                .unwrap()
+                .join(file["url"].as_str().unwrap())
+                .unwrap();
+            let package = packages
+                .iter()
+                .find(|package| package.filename == file["filename"])
+                .unwrap();
             assert_eq!(get(&url, &[]).await.bytes(), &package.bytes);
             let path = upstream.file_url(package).path().to_owned();
-            assert!(url.path().replace("%2B", "+").ends_with(&path), "{url} ends in the origin's path {path}");
+            assert!(
+                url.path().replace("%2B", "+").ends_with(&path),
+                "{url} ends in the origin's path {path}"
+            );
         }
     }
 }
@@ -115,11 +146,18 @@ async fn with_the_upstream_gone_and_after_a_restart_held_projects_install_and_un
     assert_eq!(install(root.path(), "offline", &laptop.index()), first);
 
     let unknown = get_json(&laptop.index().join("never-seen/").unwrap()).await;
-    assert_eq!((unknown.status.as_u16(), unknown.header("content-type")), (504, "application/problem+json"));
+    assert_eq!(
+        (unknown.status.as_u16(), unknown.header("content-type")),
+        (504, "application/problem+json")
+    );
     let environment = Environment::new(root.path(), "unknown");
     let output = environment.uv_install(&laptop.index(), &["never-seen"]);
     assert!(!output.status.success());
-    assert!(text(&output).contains("no connection"), "uv tells why: {}", text(&output));
+    assert!(
+        text(&output).contains("no connection"),
+        "uv tells why: {}",
+        text(&output)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +169,10 @@ async fn an_old_html_index_gets_metadata_siblings() {
     install(root.path(), "old", &cache.index());
     let page = get_json(&cache.index().join("acme-data/").unwrap()).await.json();
     assert_eq!(page["files"][0]["core-metadata"], true);
-    assert!(page["files"][0].get("size").is_none(), "what the upstream does not tell is not invented");
+    assert!(
+        page["files"][0].get("size").is_none(),
+        "what the upstream does not tell is not invented"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,9 +182,22 @@ async fn a_live_directory_stands_in_front() {
     let wheels = directory(root.path(), "wheels");
     let ours = Wheel::new("acme-lib", "9.0").build();
     std::fs::write(wheels.join(&ours.filename), &ours.bytes).unwrap();
-    let arguments = ["--dir", wheels.to_str().unwrap(), "--upstream", upstream.url().as_str()].map(str::to_owned);
-    let cache = Server::start(&directory(root.path(), "cache"), &arguments.each_ref().map(String::as_str));
+    let arguments = [
+        "--dir",
+        wheels.to_str().unwrap(),
+        "--upstream",
+        upstream.url().as_str(),
+    ]
+    .map(str::to_owned);
+    let cache = Server::start(
+        &directory(root.path(), "cache"),
+        &arguments.each_ref().map(String::as_str),
+    );
     let tree = install(root.path(), "mixed", &cache.index());
     assert!(tree.contains_key("acme_lib-9.0.dist-info/METADATA"), "{tree:?}");
-    assert_eq!(upstream.count("acme-lib"), 0, "a name of ours is never asked of the upstream");
+    assert_eq!(
+        upstream.count("acme-lib"),
+        0,
+        "a name of ours is never asked of the upstream"
+    );
 }

@@ -139,7 +139,8 @@ impl Shared {
                 };
                 told.send_replace(Some(landing));
                 if let Some(held) = changed {
-                    shared.persist(&project, held).await;
+                    // Not a part of the flight: who asks from now on must not be given what has just landed.
+                    tokio::spawn(async move { shared.persist(&project, held).await });
                 }
             }
         };
@@ -215,6 +216,8 @@ impl Shared {
 
     async fn persist(self: &Arc<Self>, project: &ProjectName, held: Arc<HeldPage>) {
         let (shared, key) = (self.clone(), project.clone());
+        // What is newest in memory, so that a late writer never puts an old page back.
+        let held = self.pages.get(project).unwrap_or(held);
         let write = move || {
             shared
                 .store

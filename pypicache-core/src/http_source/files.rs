@@ -24,11 +24,13 @@ impl HttpSource {
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
         let asked = format!("{}{}", question.path, question.sibling.suffix());
-        let sent = self.file_request(url, question, ask).send();
-        let response = match tokio::time::timeout(self.options.file_timeout, sent).await {
-            Ok(sent) => sent.map_err(|error| self.failed(&asked, cause_of(&error)))?,
-            Err(_) => return Err(self.failed(&asked, Cause::TimedOut(self.options.file_timeout))),
-        };
+        let response = self
+            .send(
+                &asked,
+                self.file_request(url, question, ask),
+                self.options.file_timeout,
+            )
+            .await?;
         match response.status() {
             StatusCode::OK => Ok(Answer::Found(reply(response, question, None))),
             StatusCode::PARTIAL_CONTENT => {
@@ -110,12 +112,11 @@ impl HttpSource {
     }
 }
 
-/// A file's sibling lives beside it; the query (a signature, say) stays.
+/// Where the file or its sibling, which lives beside it, is fetched from; the query (a signature, say) stays.
 fn with_suffix(mut url: Url, sibling: Sibling) -> Url {
-    if sibling != Sibling::File {
-        let path = format!("{}{}", url.path(), sibling.suffix());
-        url.set_path(&path);
-    }
+    // Object stores read a literal plus as a space.
+    let path = format!("{}{}", url.path().replace('+', "%2B"), sibling.suffix());
+    url.set_path(&path);
     url.set_fragment(None);
     url
 }

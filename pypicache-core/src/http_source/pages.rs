@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{
@@ -87,11 +88,9 @@ impl HttpSource {
 
     /// Asks for one document and sorts the answer by its status.
     async fn get(&self, asked: &str, url: Url, ask: &Ask) -> Result<Answer<Received>, SourceError> {
-        let request = self.page_request(url, ask);
-        let response = match tokio::time::timeout(self.options.page_timeout, request.send()).await {
-            Ok(sent) => sent.map_err(|error| self.failed(asked, cause_of(&error)))?,
-            Err(_) => return Err(self.failed(asked, Cause::TimedOut(self.options.page_timeout))),
-        };
+        let response = self
+            .send(asked, self.page_request(url, ask), self.options.page_timeout)
+            .await?;
         match response.status() {
             StatusCode::OK => self.receive(asked, response).await.map(Answer::Found),
             StatusCode::NOT_MODIFIED if ask.validators.is_some() => {
@@ -101,6 +100,29 @@ impl HttpSource {
                 Ok(Answer::Absent(absence_of(response.headers())))
             }
             _ => Err(self.failed(asked, explain(response).await)),
+        }
+    }
+
+    /// Sends a request and waits for the answer's head. A connection that breaks before is tried once more: a
+    /// kept one may have been closed by the other side just now.
+    pub(super) async fn send(
+        &self,
+        asked: &str,
+        request: reqwest::RequestBuilder,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, SourceError> {
+        let again = request.try_clone();
+        let twice = async {
+            match (request.send().await, again) {
+                (Err(error), Some(again)) if matches!(cause_of(&error), Cause::Broken(_)) => {
+                    again.send().await
+                }
+                (sent, _) => sent,
+            }
+        };
+        match tokio::time::timeout(timeout, twice).await {
+            Ok(sent) => sent.map_err(|error| self.failed(asked, cause_of(&error))),
+            Err(_) => Err(self.failed(asked, Cause::TimedOut(timeout))),
         }
     }
 

@@ -25,9 +25,22 @@ struct Planned {
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-pub(super) async fn answer(state: &State, host: Host, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
-    let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
-    let seen = Seen { host, method: request.method().clone(), path: path.clone(), headers: headers.clone() };
+pub(super) async fn answer(
+    state: &State,
+    host: Host,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, std::io::Error> {
+    // Files are known by their plain names; clients send a plus either way.
+    let (path, headers) = (
+        request.uri().path().replace("%2B", "+"),
+        request.headers().clone(),
+    );
+    let seen = Seen {
+        host,
+        method: request.method().clone(),
+        path: path.clone(),
+        headers: headers.clone(),
+    };
     state.seen.lock().unwrap().push(seen);
     let fault = state.script.fault(&path);
     match &fault {
@@ -36,9 +49,11 @@ pub(super) async fn answer(state: &State, host: Host, request: Request<Incoming>
         _ => {}
     }
     let planned = match (host, &fault) {
-        (_, Some(Fault::Document(status, content_type, body))) => {
-            plan(*status, &[("content-type", (*content_type).to_owned())], body.clone())
-        }
+        (_, Some(Fault::Document(status, content_type, body))) => plan(
+            *status,
+            &[("content-type", (*content_type).to_owned())],
+            body.clone(),
+        ),
         (_, Some(Fault::Redirect(to))) => plan(302, &[("location", to.clone())], Bytes::new()),
         (Host::Index, _) => page(state, &path, &headers, matches!(fault, Some(Fault::OldHtml))),
         (Host::Files, _) => file(state, &path, &headers, matches!(fault, Some(Fault::NoRanges))),
@@ -50,18 +65,36 @@ fn page(state: &State, path: &str, request: &HeaderMap, old: bool) -> Planned {
     if let Some(wanted) = &*state.wanted.lock().unwrap()
         && text(request, "authorization") != wanted
     {
-        return plan(401, &[("www-authenticate", "Basic realm=\"index\"".to_owned())], Bytes::new());
+        return plan(
+            401,
+            &[("www-authenticate", "Basic realm=\"index\"".to_owned())],
+            Bytes::new(),
+        );
     }
     let projects = state.projects.lock().unwrap();
     let files = state.files.lock().unwrap().clone();
-    let Some(name) = path.strip_prefix("/simple/") else { return plan(404, &[], Bytes::new()) };
+    let Some(name) = path.strip_prefix("/simple/") else {
+        return plan(404, &[], Bytes::new());
+    };
     let wants_json = text(request, "accept").contains(JSON) && !old;
     let (content_type, body) = match (name.strip_suffix('/'), wants_json) {
         (None, _) if name.is_empty() => (JSON, pages::list(projects.keys())),
         (None, _) => return plan(301, &[("location", format!("{path}/"))], Bytes::new()),
         (Some(name), json) => match projects.get(name) {
-            None => return plan(404, &[("content-type", "text/plain".to_owned())], Bytes::from_static(b"404 Not Found")),
-            Some(packages) if old => return plan(200, &[("content-type", "text/html".to_owned())], pages::old_html(packages, &files).into()),
+            None => {
+                return plan(
+                    404,
+                    &[("content-type", "text/plain".to_owned())],
+                    Bytes::from_static(b"404 Not Found"),
+                );
+            }
+            Some(packages) if old => {
+                return plan(
+                    200,
+                    &[("content-type", "text/html".to_owned())],
+                    pages::old_html(packages, &files).into(),
+                );
+            }
             Some(packages) if json => (JSON, pages::json(name, packages, &files)),
             Some(packages) => ("text/html; charset=UTF-8", pages::html(packages, &files)),
         },
@@ -88,12 +121,19 @@ fn page(state: &State, path: &str, request: &HeaderMap, old: bool) -> Planned {
 
 fn file(state: &State, path: &str, request: &HeaderMap, no_ranges: bool) -> Planned {
     let projects = state.projects.lock().unwrap();
-    let found = |wanted: &str| projects.values().flatten().find(|package: &&Package| pages::path(package) == wanted);
+    let found = |wanted: &str| {
+        projects
+            .values()
+            .flatten()
+            .find(|package: &&Package| pages::path(package) == wanted)
+    };
     let body = match path.strip_suffix(".metadata") {
         Some(wheel) => found(wheel).and_then(|package| package.metadata.clone()),
         None => found(path).map(|package| package.bytes.clone()),
     };
-    let Some(body) = body else { return plan(404, &[], Bytes::new()) };
+    let Some(body) = body else {
+        return plan(404, &[], Bytes::new());
+    };
     let mut headers = vec![
         ("content-type", "application/octet-stream".to_owned()),
         ("cache-control", "max-age=365000000, immutable, public".to_owned()),
@@ -104,7 +144,10 @@ fn file(state: &State, path: &str, request: &HeaderMap, no_ranges: bool) -> Plan
     }
     headers.push(("accept-ranges", "bytes".to_owned()));
     let size = body.len();
-    match text(request, "range").strip_prefix("bytes=").map(|spec| range(spec, size)) {
+    match text(request, "range")
+        .strip_prefix("bytes=")
+        .map(|spec| range(spec, size))
+    {
         None => plan(200, &headers, body),
         Some(Some((first, end))) => {
             headers.push(("content-range", format!("bytes {first}-{}/{size}", end - 1)));
@@ -136,12 +179,22 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
     if !matches!(fault, Some(Fault::NoLength)) && planned.status != StatusCode::NOT_MODIFIED {
         response = response.header("content-length", whole.len());
     }
-    let cut = |body: Bytes| stream::iter([Ok(body), Err(std::io::Error::other("cut on command"))]);
+    let cut = |body: Bytes| {
+        // Pending in between, so that the server sends what it has before it breaks off.
+        let end = stream::once(async {
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("cut on command"))
+        });
+        stream::once(async { Ok(body) }).chain(end)
+    };
     let body: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>> = match fault {
         _ if is_head => Box::pin(stream::empty()),
         Some(Fault::CutAfter(count)) => Box::pin(cut(whole.slice(..count.min(whole.len())))),
         Some(Fault::HoldAfter(count, gate)) => {
-            let (front, rest) = (whole.slice(..count.min(whole.len())), whole.slice(count.min(whole.len())..));
+            let (front, rest) = (
+                whole.slice(..count.min(whole.len())),
+                whole.slice(count.min(whole.len())..),
+            );
             let rest = stream::once(async move {
                 gate.wait().await;
                 Ok(rest)
@@ -155,17 +208,30 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
             Box::pin(stream::once(async { Ok(bytes.into()) }))
         }
         Some(Fault::NoLength) => Box::pin(stream::once(async { Ok(whole) })),
-        _ => return response.body(Full::new(whole).map_err(|never| match never {}).boxed_unsync()).unwrap(),
+        _ => {
+            return response
+                .body(Full::new(whole).map_err(|never| match never {}).boxed_unsync())
+                .unwrap();
+        }
     };
-    response.body(StreamBody::new(body.map(|piece| piece.map(Frame::data))).boxed_unsync()).unwrap()
+    response
+        .body(StreamBody::new(body.map(|piece| piece.map(Frame::data))).boxed_unsync())
+        .unwrap()
 }
 
 fn plan(status: u16, headers: &[(&'static str, String)], body: Bytes) -> Planned {
-    Planned { status: StatusCode::from_u16(status).unwrap(), headers: headers.to_vec(), body }
+    Planned {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: headers.to_vec(),
+        body,
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn gzip(bytes: &[u8]) -> Bytes {

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::package::Package;
-pub use script::{Fault, Gate};
 use script::Script;
+pub use script::{Fault, Gate};
 
 /// Which of the two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +79,25 @@ impl Upstream {
             files: Mutex::default(),
         });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut upstream = Self { state, index: any, files: any, servers: JoinSet::new() };
+        let mut upstream = Self {
+            state,
+            index: any,
+            files: any,
+            servers: JoinSet::new(),
+        };
         upstream.listen().await;
         upstream
     }
 
     /// Adds a file to a project's page.
     pub fn add(&self, project: &str, package: Package) {
-        self.state.projects.lock().unwrap().entry(project.to_owned()).or_default().push(package);
+        self.state
+            .projects
+            .lock()
+            .unwrap()
+            .entry(project.to_owned())
+            .or_default()
+            .push(package);
     }
 
     /// Removes a project.
@@ -103,7 +114,9 @@ impl Upstream {
     /// The URL of a file.
     #[must_use]
     pub fn file_url(&self, package: &Package) -> Url {
-        format!("http://{}{}", self.files, pages::path(package)).parse().unwrap()
+        format!("http://{}{}", self.files, pages::path(package))
+            .parse()
+            .unwrap()
     }
 
     /// What goes wrong with requests whose path contains `path`: so many times, or always.
@@ -135,7 +148,10 @@ impl Upstream {
     /// How many requests so far were for a path that contains this.
     #[must_use]
     pub fn count(&self, path: &str) -> usize {
-        self.requests().iter().filter(|seen| seen.path.contains(path)).count()
+        self.requests()
+            .iter()
+            .filter(|seen| seen.path.contains(path))
+            .count()
     }
 
     /// Forgets the requests so far.
@@ -155,7 +171,11 @@ impl Upstream {
 
     async fn listen(&mut self) {
         for host in [Host::Index, Host::Files] {
-            let address = if host == Host::Index { &mut self.index } else { &mut self.files };
+            let address = if host == Host::Index {
+                &mut self.index
+            } else {
+                &mut self.files
+            };
             let listener = TcpListener::bind(*address).await.unwrap();
             *address = listener.local_addr().unwrap();
             if host == Host::Files {
@@ -174,7 +194,8 @@ async fn accept(listener: TcpListener, host: Host, state: Arc<State>) {
             let state = state.clone();
             async move { answer::answer(&state, host, request).await }
         });
-        connections.spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        connections.spawn(
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+        );
     }
 }
-

@@ -7,11 +7,20 @@ use crate::package::{Package, sha256};
 /// Where the file lives on the files server: digest split 2/2/60, and the name.
 pub(super) fn path(package: &Package) -> String {
     let digest = sha256(package.sha256.as_bytes());
-    format!("/packages/{}/{}/{}/{}", &digest[..2], &digest[2..4], &digest[4..], package.filename)
+    format!(
+        "/packages/{}/{}/{}/{}",
+        &digest[..2],
+        &digest[2..4],
+        &digest[4..],
+        package.filename
+    )
 }
 
 pub(super) fn json(project: &str, packages: &[Package], files: &str) -> Vec<u8> {
-    let mut versions: Vec<_> = packages.iter().filter_map(|package| package.filename.split('-').nth(1)).collect();
+    let mut versions: Vec<_> = packages
+        .iter()
+        .filter_map(|package| package.filename.split('-').nth(1))
+        .collect();
     versions.dedup();
     let document = json!({
         "meta": { "api-version": "1.4", "_last-serial": 42 },
@@ -25,7 +34,10 @@ pub(super) fn json(project: &str, packages: &[Package], files: &str) -> Vec<u8> 
 }
 
 fn file(package: &Package, files: &str) -> Value {
-    let metadata = package.metadata.as_deref().map_or(json!(false), |bytes| json!({ "sha256": sha256(bytes) }));
+    let metadata = package
+        .metadata
+        .as_deref()
+        .map_or(json!(false), |bytes| json!({ "sha256": sha256(bytes) }));
     json!({
         "filename": package.filename,
         "url": format!("http://{files}{}", path(package)),
@@ -41,9 +53,14 @@ fn file(package: &Package, files: &str) -> Value {
 }
 
 pub(super) fn html(packages: &[Package], files: &str) -> Vec<u8> {
-    let mut out = "<!DOCTYPE html>\n<html><head><meta name=\"pypi:repository-version\" content=\"1.4\"></head><body>\n".to_owned();
+    let mut out =
+        "<!DOCTYPE html>\n<html><head><meta name=\"pypi:repository-version\" content=\"1.4\"></head><body>\n"
+            .to_owned();
     for package in packages {
-        let metadata = package.metadata.as_deref().map(|bytes| format!(" data-core-metadata=\"sha256={}\"", sha256(bytes)));
+        let metadata = package
+            .metadata
+            .as_deref()
+            .map(|bytes| format!(" data-core-metadata=\"sha256={}\"", sha256(bytes)));
         out.push_str(&format!(
             "<a href=\"http://{files}{}#sha256={}\" data-requires-python=\"&gt;=3.8\"{}>{}</a><br>\n",
             path(package),
@@ -58,11 +75,20 @@ pub(super) fn html(packages: &[Package], files: &str) -> Vec<u8> {
 
 /// No version, no sizes, no siblings.
 pub(super) fn old_html(packages: &[Package], files: &str) -> Vec<u8> {
-    let anchor = |package: &Package| format!("<a href='http://{files}{}#sha256={}'>{1}</a>\n", path(package), package.sha256);
+    let anchor = |package: &Package| {
+        format!(
+            "<a href='http://{files}{}#sha256={}'>{1}</a>\n",
+            path(package),
+            package.sha256
+        )
+    };
     packages.iter().map(anchor).collect::<String>().into_bytes()
 }
 
 pub(super) fn list<'a>(projects: impl Iterator<Item = &'a String>) -> Vec<u8> {
-    let projects: Vec<_> = projects.map(|name| json!({ "name": name, "_last-serial": 42 })).collect();
-    serde_json::to_vec(&json!({ "meta": { "api-version": "1.4", "_last-serial": 42 }, "projects": projects })).unwrap()
+    let projects: Vec<_> = projects
+        .map(|name| json!({ "name": name, "_last-serial": 42 }))
+        .collect();
+    serde_json::to_vec(&json!({ "meta": { "api-version": "1.4", "_last-serial": 42 }, "projects": projects }))
+        .unwrap()
 }

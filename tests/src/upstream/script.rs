@@ -68,7 +68,9 @@ impl Script {
     /// The first rule for this path that is not used up.
     pub(super) fn fault(&self, path: &str) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
-        let (_, times, fault) = rules.iter_mut().find(|(part, times, _)| path.contains(&**part) && *times != Some(0))?;
+        let (_, times, fault) = rules
+            .iter_mut()
+            .find(|(part, times, _)| path.contains(&**part) && *times != Some(0))?;
         if let Some(times) = times {
             *times -= 1;
         }

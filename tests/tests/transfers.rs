@@ -1,0 +1,280 @@
+//! Cold files: streamed, shared, verified, continued. Seen from the wire, with an upstream that misbehaves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::path::Path;
+
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use pypicache_tests::client::{get, get_json, open, send};
+use pypicache_tests::package::{Package, Wheel, noise, plain, sha256};
+use pypicache_tests::process::Server;
+use pypicache_tests::upstream::{Fault, Gate, Upstream};
+use tempfile::TempDir;
+use url::Url;
+
+/// An index with one project of one file, and a cold cache in front.
+struct Laboratory {
+    upstream: Upstream,
+    package: Package,
+    cache: Server,
+    root: TempDir,
+}
+
+impl Laboratory {
+    async fn new(package: Package) -> Self {
+        let (upstream, root) = (Upstream::start().await, tempfile::tempdir().unwrap());
+        upstream.add("big", package.clone());
+        let cache = Server::start(root.path(), &["--upstream", upstream.url().as_str()]);
+        Self {
+            upstream,
+            package,
+            cache,
+            root,
+        }
+    }
+
+    async fn with_bytes(size: usize) -> Self {
+        Self::new(plain("big-1.0.tar.gz", noise(size))).await
+    }
+
+    /// The file's URL at the cache, as the page tells it.
+    async fn file(&self) -> Url {
+        let page = self.cache.index().join("big/").unwrap();
+        let href = get_json(&page).await.json()["files"][0]["url"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        page.join(&href).unwrap()
+    }
+
+    /// How many whole or continued transfers the upstream saw.
+    fn transfers(&self) -> usize {
+        self.upstream.count(&self.package.filename)
+    }
+}
+
+/// Whether the body at `url` is these very bytes, compared as they come.
+async fn is_whole(url: &Url, expected: &[u8]) -> bool {
+    let (mut body, mut position) = (open(Method::GET, url, &[]).await.into_body(), 0);
+    while let Some(frame) = body.frame().await {
+        let piece = frame.unwrap().into_data().unwrap();
+        if expected.get(position..position + piece.len()) != Some(&piece[..]) {
+            return false;
+        }
+        position += piece.len();
+    }
+    position == expected.len()
+}
+
+/// How many whole files lie in the store.
+fn held(root: &Path) -> usize {
+    let shards = std::fs::read_dir(root.join("cache/v1/blobs")).unwrap();
+    shards
+        .map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_clients_at_once_cause_one_transfer_and_get_the_right_bytes() {
+    let laboratory = Laboratory::with_bytes(80 << 20).await;
+    let url = laboratory.file().await;
+    let clients: Vec<_> = (0..50)
+        .map(|_| {
+            let (url, expected) = (url.clone(), laboratory.package.bytes.clone());
+            tokio::spawn(async move { is_whole(&url, &expected).await })
+        })
+        .collect();
+    for client in clients {
+        assert!(client.await.unwrap());
+    }
+    assert_eq!(laboratory.transfers(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_leave_as_soon_as_they_are_in_and_a_client_that_leaves_stops_nobody() {
+    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    let gate = Gate::default();
+    laboratory
+        .upstream
+        .script("big-1.0", Some(1), Fault::HoldAfter(300_000, gate.clone()));
+    let url = laboratory.file().await;
+    let mut leaving = open(Method::GET, &url, &[]).await.into_body();
+    let mut staying = open(Method::GET, &url, &[]).await.into_body();
+    // The upstream still holds the rest back.
+    assert!(
+        !leaving
+            .frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap()
+            .is_empty()
+    );
+    drop(leaving);
+    let first = staying.frame().await.unwrap().unwrap().into_data().unwrap();
+    gate.open();
+    let rest = staying.collect().await.unwrap().to_bytes();
+    assert_eq!(sha256(&[first, rest].concat()), laboratory.package.sha256);
+    assert_eq!(laboratory.transfers(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_answered_while_the_file_is_coming_in_and_after() {
+    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    let gate = Gate::default();
+    laboratory
+        .upstream
+        .script("big-1.0", Some(1), Fault::HoldAfter(300_000, gate.clone()));
+    let url = laboratory.file().await;
+    let whole = open(Method::GET, &url, &[]).await;
+    let bytes = &laboratory.package.bytes;
+    let early = get(&url, &[("range", "bytes=1000-1999")]).await;
+    assert_eq!(
+        (early.status.as_u16(), early.header("content-range")),
+        (206, "bytes 1000-1999/1000000")
+    );
+    assert_eq!(early.bytes(), &bytes.slice(1000..2000));
+    let tail = get(&url, &[("range", "bytes=-500")]).await;
+    assert_eq!(
+        (tail.status.as_u16(), tail.bytes()),
+        (206, &bytes.slice(999_500..))
+    );
+    gate.open();
+    assert_eq!(whole.into_body().collect().await.unwrap().to_bytes(), *bytes);
+    laboratory.upstream.forget();
+    let outside = get(&url, &[("range", "bytes=1000000-")]).await;
+    assert_eq!(
+        (outside.status.as_u16(), outside.header("content-range")),
+        (416, "bytes */1000000")
+    );
+    let stale = get(&url, &[("range", "bytes=0-9"), ("if-range", "\"other\"")]).await;
+    assert_eq!((stale.status.as_u16(), stale.bytes().len()), (200, 1_000_000));
+    let huge = get(&url, &[("range", "bytes=-99999999999")]).await;
+    assert_eq!((huge.status.as_u16(), huge.bytes().len()), (206, 1_000_000));
+    assert_eq!(laboratory.transfers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_never_arrive_whole_and_are_not_kept() {
+    let laboratory = Laboratory::with_bytes(500_000).await;
+    laboratory.upstream.script("big-1.0", Some(1), Fault::Corrupt);
+    let url = laboratory.file().await;
+    let broken = get(&url, &[]).await;
+    assert!(broken.body.is_err(), "the connection has to break off");
+    assert_eq!(held(laboratory.root.path()), 0);
+    let right = get(&url, &[]).await;
+    assert_eq!(sha256(right.bytes()), laboratory.package.sha256);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_breaks_off_is_continued_by_ranges() {
+    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    for after in [100_000, 1, 250_000] {
+        laboratory
+            .upstream
+            .script("big-1.0", Some(1), Fault::CutAfter(after));
+    }
+    let reply = get(&laboratory.file().await, &[]).await;
+    assert_eq!(sha256(reply.bytes()), laboratory.package.sha256);
+    let ranges: Vec<_> = laboratory
+        .upstream
+        .requests()
+        .into_iter()
+        .filter_map(|seen| seen.headers.get("range").cloned())
+        .collect();
+    assert_eq!(ranges, ["bytes=100000-", "bytes=100001-", "bytes=350001-"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_without_ranges_or_lengths_do_as_well() {
+    let laboratory = Laboratory::with_bytes(400_000).await;
+    laboratory
+        .upstream
+        .script("big-1.0", Some(1), Fault::CutAfter(150_000));
+    laboratory.upstream.script("big-1.0", Some(1), Fault::NoRanges);
+    assert_eq!(
+        sha256(get(&laboratory.file().await, &[]).await.bytes()),
+        laboratory.package.sha256
+    );
+    let laboratory = Laboratory::with_bytes(400_000).await;
+    laboratory.upstream.script("big-1.0", None, Fault::NoLength);
+    assert_eq!(
+        sha256(get(&laboratory.file().await, &[]).await.bytes()),
+        laboratory.package.sha256
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_proxied_checked_and_taken_out_of_the_wheel_where_it_is_missing() {
+    let wheel = Wheel::new("big", "1.0").payload(2_000_000).build();
+    let laboratory = Laboratory::new(wheel.clone()).await;
+    let mut url = laboratory.file().await;
+    url.set_path(&format!("{}.metadata", url.path()));
+    // Advertised, and then not there: other caches hand the 404 on, and installers give up.
+    laboratory.upstream.script(
+        ".metadata",
+        Some(1),
+        Fault::Document(404, "text/plain", "gone".into()),
+    );
+    let reply = get(&url, &[]).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.bytes()),
+        (200, wheel.metadata.as_ref().unwrap())
+    );
+    assert!(
+        laboratory
+            .upstream
+            .requests()
+            .iter()
+            .filter(|seen| seen.path.ends_with(".whl"))
+            .all(|seen| seen.headers.contains_key("range"))
+    );
+    laboratory.upstream.forget();
+    assert_eq!(get(&url, &[]).await.bytes(), wheel.metadata.as_ref().unwrap());
+    assert_eq!(laboratory.upstream.requests().len(), 0);
+
+    let laboratory = Laboratory::new(wheel).await;
+    let mut url = laboratory.file().await;
+    url.set_path(&format!("{}.metadata", url.path()));
+    laboratory.upstream.script(".metadata", Some(1), Fault::Corrupt);
+    assert_eq!(
+        get(&url, &[]).await.status.as_u16(),
+        504,
+        "METADATA that does not fit its digest is not handed on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_tells_what_get_would_and_fetches_nothing() {
+    let laboratory = Laboratory::with_bytes(300_000).await;
+    let url = laboratory.file().await;
+    let cold = send(Method::HEAD, &url, &[]).await;
+    assert_eq!(laboratory.transfers(), 0);
+    let warm = get(&url, &[]).await;
+    for name in [
+        "content-length",
+        "content-type",
+        "etag",
+        "accept-ranges",
+        "cache-control",
+    ] {
+        assert_eq!(cold.header(name), warm.header(name), "{name}");
+        assert!(!warm.header(name).is_empty(), "{name}");
+    }
+    assert_eq!(warm.header("etag"), format!("\"{}\"", laboratory.package.sha256));
+    let unchanged = get(&url, &[("if-none-match", warm.header("etag"))]).await;
+    assert_eq!((unchanged.status.as_u16(), unchanged.bytes().len()), (304, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_link_works_without_anybody_having_asked_for_the_page() {
+    let laboratory = Laboratory::with_bytes(100_000).await;
+    let path = laboratory
+        .upstream
+        .file_url(&laboratory.package)
+        .path()
+        .to_owned();
+    let url = laboratory.cache.url.join(&format!("files/pypi{path}")).unwrap();
+    assert_eq!(get(&url, &[]).await.bytes(), &laboratory.package.bytes);
+}
