@@ -5,7 +5,7 @@ use std::time::Instant;
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pypicache_core::model::{FilePath, ProjectName};
-use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, Trail, Via};
+use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, SourceError, Trail, Via};
 
 use crate::negotiate::{Representation, negotiate};
 use crate::problem::{absent, failed, nothing, problem};
@@ -54,7 +54,7 @@ async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
     };
     let ask = match ask_of(site, request.headers(), path) {
         Ok(ask) => ask,
-        Err(response) => return (response, Trail::default()),
+        Err(error) => return (failed(&error), Trail::default()),
     };
     match route(path) {
         Route::Front => (front_page::front_page(site, request.headers()), Trail::default()),
@@ -62,12 +62,14 @@ async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
         Route::Nothing => (nothing(), Trail::default()),
         Route::File(path, sibling) => file(site, index, path, sibling, &ask, request).await,
         Route::Projects => match representation(request) {
-            Ok(representation) => projects(site, index, representation, &ask, request.headers()).await,
-            Err(response) => (response, Trail::default()),
+            Some(representation) => projects(site, index, representation, &ask, request.headers()).await,
+            None => (not_acceptable(), Trail::default()),
         },
         Route::Page(project) => match representation(request) {
-            Ok(representation) => page(site, index, &project, representation, &ask, request.headers()).await,
-            Err(response) => (response, Trail::default()),
+            Some(representation) => {
+                page(site, index, &project, representation, &ask, request.headers()).await
+            }
+            None => (not_acceptable(), Trail::default()),
         },
     }
 }
@@ -189,7 +191,8 @@ async fn file<B>(
     }
 }
 
-fn representation<B>(request: &Request<B>) -> Result<Representation, Reply> {
+/// What to write for this client; `None` where it takes nothing that there is.
+fn representation<B>(request: &Request<B>) -> Option<Representation> {
     let header = |name| {
         request
             .headers()
@@ -203,17 +206,23 @@ fn representation<B>(request: &Request<B>) -> Result<Representation, Reply> {
         .filter_map(|value| value.to_str().ok())
         .collect::<Vec<_>>();
     let accept = (!accept.is_empty()).then(|| accept.join(","));
-    negotiate(accept.as_deref(), header(hyper::header::ACCEPT_ENCODING), request.uri().query()).ok_or_else(|| {
-        problem(
-            StatusCode::NOT_ACCEPTABLE,
-            "Not acceptable",
-            "This index speaks application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html and text/html.",
-        )
-    })
+    negotiate(
+        accept.as_deref(),
+        header(hyper::header::ACCEPT_ENCODING),
+        request.uri().query(),
+    )
+}
+
+fn not_acceptable() -> Reply {
+    problem(
+        StatusCode::NOT_ACCEPTABLE,
+        "Not acceptable",
+        "This index speaks application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html and text/html.",
+    )
 }
 
 /// What the request's headers say about how far to ask.
-fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, Reply> {
+fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, SourceError> {
     let all = |name| {
         headers
             .get_all(name)
@@ -226,7 +235,7 @@ fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, Reply> {
     let via = Via::received(&received);
     if via.contains(&site.pseudonym) {
         let (asked, via) = (path.into(), received.as_str().into());
-        return Err(failed(&pypicache_core::source::SourceError::Loop { asked, via }));
+        return Err(SourceError::Loop { asked, via });
     }
     let cache_control = all(CACHE_CONTROL).to_ascii_lowercase();
     let says = |word: &str| cache_control.split(',').any(|directive| directive.trim() == word);

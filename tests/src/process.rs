@@ -134,7 +134,7 @@ fn binary() -> &'static Path {
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         executables
             .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-            .last()
+            .next_back()
             .unwrap()
     })
 }

@@ -3,10 +3,10 @@
 //! This is the tier. It knows nothing of HTTP: nested or chained with other sources it behaves the same, and
 //! put in front of another tier it inherits that one's ages instead of adding a lifetime of its own.
 //!
-//! A **page** ([`pages`]) is answered from memory or disk while it is fresh; when stale it is confirmed by a conditional question;
-//! while the source behind is slow or broken, the held page goes out with its age. A **file** ([`files`]) is answered
-//! from the store, or carried in by one [`transfer`] that every asker follows. METADATA that no upstream
-//! offers is taken out of the wheel ([`siblings`]).
+//! A **page** (`pages`) is answered from memory or disk while it is fresh; when stale it is confirmed by a conditional question;
+//! while the source behind is slow or broken, the held page goes out with its age. A **file** (`files`) is answered
+//! from the store, or carried in by one `transfer` that every asker follows. METADATA that no upstream
+//! offers is taken out of the wheel (`siblings`).
 //!
 //! | asked for | held, fresh | held, stale | not held |
 //! |---|---|---|---|
