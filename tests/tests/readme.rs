@@ -15,7 +15,8 @@ const README: &str = include_str!("../../README.md");
 
 /// The lines of all fenced blocks in this language.
 fn blocks(language: &str) -> Vec<String> {
-    let fences = README.split(&format!("```{language}\n")).skip(1);
+    let opening = format!("```{language}\n");
+    let fences = README.split(&*opening).skip(1);
     fences
         .map(|block| block.split("```").next().unwrap().to_owned())
         .collect()
