@@ -4,6 +4,7 @@
 //! * [`upstream`]: an index that imitates PyPI's headers, pages, siblings and ranges, and misbehaves on command.
 //! * [`python`]: pip and uv, installed once below `target/`, run in clean environments.
 //! * [`process`]: the `pypicache` binary as a process.
+//! * [`tls`]: a TLS front with a certificate authority of its own.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
 //! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
@@ -18,4 +19,5 @@ pub mod client;
 pub mod package;
 pub mod process;
 pub mod python;
+pub mod tls;
 pub mod upstream;

@@ -21,7 +21,14 @@ impl Server {
     /// Starts `pypicache serve` on a port of the system's choice, with its cache in `directory`.
     #[must_use]
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(directory, arguments, &[])
+    }
+
+    /// The same with further environment variables.
+    #[must_use]
+    pub fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command(directory)
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--cache-dir"])
             .arg(directory.join("cache"))
             .args(arguments)

@@ -234,6 +234,8 @@ impl Shared {
             State::Asking | State::Flowing { .. } => self
                 .reply_flowing(question, &entry, progress, outcome)
                 .map(Answer::Found),
+            // Complete before this asker came, and merely not in its place yet: a hit.
+            State::Done(held) if !led => self.reply_held(&held, question, Outcome::Hit).map(Answer::Found),
             State::Done(held) => self.reply_held(&held, question, outcome).map(Answer::Found),
             State::Absent(freshness) => Ok(Answer::Absent(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
@@ -299,6 +301,14 @@ impl Shared {
                 name: self.name.clone(),
             };
             async move {
+                // Another transfer may have ended after this asker had looked and before it began its own.
+                if let Some(held) = shared.held_file(&entry, Sibling::File).await {
+                    progress.send_replace(Progress {
+                        readable: held.size,
+                        state: State::Done(held),
+                    });
+                    return;
+                }
                 if let Err(error) = order.carry_out(&progress).await {
                     tracing::warn!(file = %entry.path, source = %shared.name, error = error.chain(), "a file could not be fetched");
                 }

@@ -31,7 +31,8 @@ use tokio::time::Instant;
 use crate::Clock;
 use crate::model::{FilePath, ProjectName};
 use crate::source::{
-    Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, Sibling, SourceError,
+    Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, Reach, Sibling,
+    SourceError,
 };
 use crate::store::DiskStore;
 use flight::Flights;
@@ -74,15 +75,20 @@ pub struct CachedSource {
 /// A file or sibling of it: what a transfer is about.
 type FileKey = (FilePath, Sibling);
 
-/// What a page flight ends with: the word now held (`None`: never existed), and whether it only was confirmed.
-type PageLanding = Option<Result<(Option<Arc<HeldPage>>, PageNews), SourceError>>;
+/// What a page flight ends with; `None` while it is under way.
+type PageLanding = Option<Result<Landed, SourceError>>;
 
 /// What asking for a page brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PageNews {
-    New,
-    Confirmed,
-    Absent(crate::source::Freshness),
+#[derive(Debug, Clone)]
+enum Landed {
+    /// A page that was not held.
+    New(Arc<HeldPage>),
+    /// The held page, confirmed.
+    Confirmed(Arc<HeldPage>),
+    /// A page that another flight had brought in the meantime.
+    Known(Arc<HeldPage>),
+    /// The project does not exist; with the page that was held until now, if one was.
+    Absent(Freshness, Option<Arc<HeldPage>>),
 }
 
 struct Shared {
@@ -95,7 +101,7 @@ struct Shared {
     transfers: Flights<FileKey, Progress>,
     sibling_flights: Flights<FileKey, Option<Result<Answer<Bytes>, SourceError>>>,
     /// Absences that the origin told, while they count.
-    absent: moka::sync::Cache<ProjectName, (std::time::SystemTime, crate::source::Freshness)>,
+    absent: moka::sync::Cache<ProjectName, (std::time::SystemTime, Freshness)>,
     /// Files that a page lists although their name speaks of another project.
     strays: moka::sync::Cache<FilePath, ProjectName>,
     /// Projects whose page lost all its files at once: not believed until it is said again.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::flight::Flight;
 use super::held::{HeldPage, Verdict, judge, offer_metadata};
 use super::transfer::blocking;
-use super::{PageLanding, PageNews, Shared};
+use super::{Landed, PageLanding, Shared};
 use crate::model::{ProjectList, ProjectName, ProjectPage};
 use crate::source::{
     Answer, Ask, Cause, Freshness, IndexSource as _, ListReply, Outcome, PageReply, Reach, SourceError, Trail,
@@ -83,10 +83,8 @@ impl Shared {
             _ => self.options.patience,
         };
         match tokio::time::timeout(patience, flight.landed()).await {
-            Ok(Some(Ok((Some(new), PageNews::Confirmed)))) => self.reply(&new, Outcome::Revalidated, ask),
-            Ok(Some(Ok((Some(new), PageNews::New)))) => self.reply(&new, fetched(flight.led), ask),
-            Ok(Some(Ok((_, PageNews::Absent(freshness))))) => Answer::Absent(freshness),
-            Ok(Some(Ok((None, _))) | None | Some(Err(_))) | Err(_) => self.reply(held, Outcome::Stale, ask),
+            Ok(Some(Ok(landed))) => self.reply_landed(landed, flight.led, ask),
+            Ok(Some(Err(_)) | None) | Err(_) => self.reply(held, Outcome::Stale, ask),
         }
     }
 
@@ -98,18 +96,19 @@ impl Shared {
         ask: &Ask,
     ) -> Result<Answer<PageReply>, SourceError> {
         let landing = flight.landed().await.unwrap_or_else(|| {
-            let cause = Cause::Broken("the fetch was given up".into());
-            Err(SourceError::unavailable(
-                format_args!("the page of {project}"),
-                &self.name,
-                cause,
-            ))
+            Err(self.page_failed(project, Cause::Broken("the fetch was given up".into())))
         })?;
-        Ok(match landing {
-            (_, PageNews::Absent(freshness)) => Answer::Absent(freshness),
-            (Some(held), _) => self.reply(&held, fetched(flight.led), ask),
-            (None, _) => Answer::Absent(freshness_of_nothing()),
-        })
+        Ok(self.reply_landed(landing, flight.led, ask))
+    }
+
+    fn reply_landed(&self, landed: Landed, led: bool, ask: &Ask) -> Answer<PageReply> {
+        match landed {
+            Landed::New(held) if led => self.reply(&held, Outcome::Miss, ask),
+            Landed::New(held) => self.reply(&held, Outcome::Collapsed, ask),
+            Landed::Confirmed(held) => self.reply(&held, Outcome::Revalidated, ask),
+            Landed::Known(held) => self.reply(&held, Outcome::Hit, ask),
+            Landed::Absent(freshness, _) => Answer::Absent(freshness),
+        }
     }
 
     /// Asks the source behind, once for all who want to know now.
@@ -134,7 +133,9 @@ impl Shared {
                     *shared.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 }
                 let changed = match &landing {
-                    Ok((Some(held), _)) => Some(held.clone()),
+                    Ok(Landed::New(held) | Landed::Confirmed(held) | Landed::Absent(_, Some(held))) => {
+                        Some(held.clone())
+                    }
                     _ => None,
                 };
                 told.send_replace(Some(landing));
@@ -152,57 +153,87 @@ impl Shared {
         project: &ProjectName,
         held: Option<Arc<HeldPage>>,
         ask: &Ask,
-    ) -> Result<(Option<Arc<HeldPage>>, PageNews), SourceError> {
+    ) -> Result<Landed, SourceError> {
+        if ask.reach != Reach::Revalidate
+            && let Some(landed) = self.landed_meanwhile(project, held.as_ref())
+        {
+            return Ok(landed);
+        }
         let answer = self.inner.page(project, ask).await?;
         let now = self.options.clock.now();
-        let (new, news) = match answer {
-            Answer::Found(reply) => match judge(held.as_deref(), &reply.page) {
-                Verdict::Doubt if !self.doubted.contains_key(project) => {
+        let landed = match (answer, held) {
+            (Answer::Found(reply), held) => match (judge(held.as_deref(), &reply.page), held) {
+                (Verdict::Doubt, _) if !self.doubted.contains_key(project) => {
                     self.doubted.insert(project.clone(), ());
-                    let cause = Cause::Nonsense("all files of the project vanished from its page".into());
-                    return Err(SourceError::unavailable(
-                        format_args!("the page of {project}"),
-                        &self.name,
-                        cause,
+                    return Err(self.page_failed(
+                        project,
+                        Cause::Nonsense("all files of the project vanished from its page".into()),
                     ));
                 }
-                Verdict::KeepHeld => (
-                    held.map(|held| held.confirmed(reply.freshness, now)),
-                    PageNews::Confirmed,
-                ),
-                Verdict::Replace | Verdict::Doubt => {
+                (Verdict::KeepHeld, Some(held)) => {
+                    Landed::Confirmed(Arc::new(held.confirmed(reply.freshness, now)))
+                }
+                (_, held) => {
                     let page = same_or_new(held.as_deref(), offer_metadata(reply.page));
-                    (
-                        Some(HeldPage::new(page, reply.validators, reply.freshness, now)),
-                        PageNews::New,
-                    )
+                    Landed::New(Arc::new(HeldPage::new(
+                        page,
+                        reply.validators,
+                        reply.freshness,
+                        now,
+                    )))
                 }
             },
-            Answer::Unchanged(freshness) => (
-                held.map(|held| held.confirmed(freshness, now)),
-                PageNews::Confirmed,
-            ),
-            Answer::Absent(told) => {
+            (Answer::Unchanged(freshness), Some(held)) => {
+                Landed::Confirmed(Arc::new(held.confirmed(freshness, now)))
+            }
+            (Answer::Unchanged(_), None) => {
+                return Err(self.page_failed(
+                    project,
+                    Cause::Nonsense("it confirms a page that is not held".into()),
+                ));
+            }
+            (Answer::Absent(told), held) => {
                 let freshness = Freshness {
                     lifetime: told.lifetime.min(ABSENCE_LIFETIME),
                     ..told
                 };
                 self.absent.insert(project.clone(), (now, freshness));
-                (
-                    held.map(|held| held.vanished(freshness, now)),
-                    PageNews::Absent(freshness),
+                Landed::Absent(
+                    freshness,
+                    held.map(|held| Arc::new(held.vanished(freshness, now))),
                 )
             }
         };
-        let new = new.map(Arc::new);
-        if let Some(held) = &new {
-            self.remember(project, held);
+        match &landed {
+            Landed::New(held) | Landed::Confirmed(held) | Landed::Known(held) => {
+                self.remember(project, held);
+                self.absent.invalidate(project);
+                self.doubted.invalidate(project);
+            }
+            Landed::Absent(_, Some(held)) => self.remember(project, held),
+            Landed::Absent(_, None) => {}
         }
-        if !matches!(news, PageNews::Absent(_)) {
-            self.absent.invalidate(project);
-            self.doubted.invalidate(project);
+        Ok(landed)
+    }
+
+    /// What another flight brought after this asker had looked and before it began its own.
+    fn landed_meanwhile(&self, project: &ProjectName, looked_at: Option<&Arc<HeldPage>>) -> Option<Landed> {
+        let now = self.options.clock.now();
+        let known = self
+            .pages
+            .get(project)
+            .filter(|known| looked_at.is_none_or(|held| !Arc::ptr_eq(held, known)));
+        match known.filter(|known| !known.gone && known.freshness(now).is_fresh()) {
+            Some(known) => Some(Landed::Known(known)),
+            None if looked_at.is_none() => self
+                .known_absent(project)
+                .map(|freshness| Landed::Absent(freshness, None)),
+            None => None,
         }
-        Ok((new, news))
+    }
+
+    fn page_failed(&self, project: &ProjectName, cause: Cause) -> SourceError {
+        SourceError::unavailable(format_args!("the page of {project}"), &self.name, cause)
     }
 
     fn remember(&self, project: &ProjectName, held: &Arc<HeldPage>) {
@@ -297,10 +328,6 @@ fn same_or_new(held: Option<&HeldPage>, new: Arc<ProjectPage>) -> Arc<ProjectPag
         Some(held) if held.page == new => held.page.clone(),
         _ => new,
     }
-}
-
-fn fetched(led: bool) -> Outcome {
-    if led { Outcome::Miss } else { Outcome::Collapsed }
 }
 
 /// Good for nothing but this one answer.
