@@ -5,6 +5,7 @@
 //! * [`python`]: pip and uv, installed once below `target/`, run in clean environments.
 //! * [`process`]: the `pypicache` binary as a process.
 //! * [`tls`]: a TLS front with a certificate authority of its own.
+//! * [`laboratory`]: the three of them put together.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
 //! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
@@ -16,6 +17,7 @@
 )]
 
 pub mod client;
+pub mod laboratory;
 pub mod package;
 pub mod process;
 pub mod python;

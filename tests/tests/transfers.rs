@@ -1,56 +1,16 @@
 //! Cold files: streamed, shared, verified, continued. Seen from the wire, with an upstream that misbehaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::path::Path;
-
 use http_body_util::BodyExt as _;
 use hyper::Method;
-use pypicache_tests::client::{get, get_json, open, send};
-use pypicache_tests::package::{Package, Wheel, noise, plain, sha256};
-use pypicache_tests::process::Server;
-use pypicache_tests::upstream::{Fault, Gate, Upstream};
-use tempfile::TempDir;
+use pypicache_tests::client::{get, open, send};
+use pypicache_tests::laboratory::Laboratory;
+use pypicache_tests::package::{Wheel, noise, plain, sha256};
+use pypicache_tests::upstream::{Fault, Gate};
 use url::Url;
 
-/// An index with one project of one file, and a cold cache in front.
-struct Laboratory {
-    upstream: Upstream,
-    package: Package,
-    cache: Server,
-    root: TempDir,
-}
-
-impl Laboratory {
-    async fn new(package: Package) -> Self {
-        let (upstream, root) = (Upstream::start().await, tempfile::tempdir().unwrap());
-        upstream.add("big", package.clone());
-        let cache = Server::start(root.path(), &["--upstream", upstream.url().as_str()]);
-        Self {
-            upstream,
-            package,
-            cache,
-            root,
-        }
-    }
-
-    async fn with_bytes(size: usize) -> Self {
-        Self::new(plain("big-1.0.tar.gz", noise(size))).await
-    }
-
-    /// The file's URL at the cache, as the page tells it.
-    async fn file(&self) -> Url {
-        let page = self.cache.index().join("big/").unwrap();
-        let href = get_json(&page).await.json()["files"][0]["url"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        page.join(&href).unwrap()
-    }
-
-    /// How many whole or continued transfers the upstream saw.
-    fn transfers(&self) -> usize {
-        self.upstream.count(&self.package.filename)
-    }
+async fn with_bytes(size: usize) -> Laboratory {
+    Laboratory::new("big", plain("big-1.0.tar.gz", noise(size))).await
 }
 
 /// Whether the body at `url` is these very bytes, compared as they come.
@@ -66,18 +26,10 @@ async fn is_whole(url: &Url, expected: &[u8]) -> bool {
     position == expected.len()
 }
 
-/// How many whole files lie in the store.
-fn held(root: &Path) -> usize {
-    let shards = std::fs::read_dir(root.join("cache/v1/blobs")).unwrap();
-    shards
-        .map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count())
-        .sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_clients_at_once_cause_one_transfer_and_get_the_right_bytes() {
-    let laboratory = Laboratory::with_bytes(80 << 20).await;
-    let url = laboratory.file().await;
+    let laboratory = with_bytes(80 << 20).await;
+    let url = laboratory.file("big").await;
     let clients: Vec<_> = (0..50)
         .map(|_| {
             let (url, expected) = (url.clone(), laboratory.package.bytes.clone());
@@ -92,12 +44,12 @@ async fn fifty_clients_at_once_cause_one_transfer_and_get_the_right_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_leave_as_soon_as_they_are_in_and_a_client_that_leaves_stops_nobody() {
-    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    let laboratory = with_bytes(1_000_000).await;
     let gate = Gate::default();
     laboratory
         .upstream
         .script("big-1.0", Some(1), Fault::HoldAfter(300_000, gate.clone()));
-    let url = laboratory.file().await;
+    let url = laboratory.file("big").await;
     let mut leaving = open(Method::GET, &url, &[]).await.into_body();
     let mut staying = open(Method::GET, &url, &[]).await.into_body();
     // The upstream still holds the rest back.
@@ -121,12 +73,12 @@ async fn bytes_leave_as_soon_as_they_are_in_and_a_client_that_leaves_stops_nobod
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_is_answered_while_the_file_is_coming_in_and_after() {
-    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    let laboratory = with_bytes(1_000_000).await;
     let gate = Gate::default();
     laboratory
         .upstream
         .script("big-1.0", Some(1), Fault::HoldAfter(300_000, gate.clone()));
-    let url = laboratory.file().await;
+    let url = laboratory.file("big").await;
     let whole = open(Method::GET, &url, &[]).await;
     let bytes = &laboratory.package.bytes;
     let early = get(&url, &[("range", "bytes=1000-1999")]).await;
@@ -157,25 +109,25 @@ async fn a_range_is_answered_while_the_file_is_coming_in_and_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_bytes_never_arrive_whole_and_are_not_kept() {
-    let laboratory = Laboratory::with_bytes(500_000).await;
+    let laboratory = with_bytes(500_000).await;
     laboratory.upstream.script("big-1.0", Some(1), Fault::Corrupt);
-    let url = laboratory.file().await;
+    let url = laboratory.file("big").await;
     let broken = get(&url, &[]).await;
     assert!(broken.body.is_err(), "the connection has to break off");
-    assert_eq!(held(laboratory.root.path()), 0);
+    assert_eq!(laboratory.held(), 0);
     let right = get(&url, &[]).await;
     assert_eq!(sha256(right.bytes()), laboratory.package.sha256);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_breaks_off_is_continued_by_ranges() {
-    let laboratory = Laboratory::with_bytes(1_000_000).await;
+    let laboratory = with_bytes(1_000_000).await;
     for after in [100_000, 1, 250_000] {
         laboratory
             .upstream
             .script("big-1.0", Some(1), Fault::CutAfter(after));
     }
-    let reply = get(&laboratory.file().await, &[]).await;
+    let reply = get(&laboratory.file("big").await, &[]).await;
     assert_eq!(sha256(reply.bytes()), laboratory.package.sha256);
     let ranges: Vec<_> = laboratory
         .upstream
@@ -188,19 +140,19 @@ async fn a_transfer_that_breaks_off_is_continued_by_ranges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upstreams_without_ranges_or_lengths_do_as_well() {
-    let laboratory = Laboratory::with_bytes(400_000).await;
+    let laboratory = with_bytes(400_000).await;
     laboratory
         .upstream
         .script("big-1.0", Some(1), Fault::CutAfter(150_000));
     laboratory.upstream.script("big-1.0", Some(1), Fault::NoRanges);
     assert_eq!(
-        sha256(get(&laboratory.file().await, &[]).await.bytes()),
+        sha256(get(&laboratory.file("big").await, &[]).await.bytes()),
         laboratory.package.sha256
     );
-    let laboratory = Laboratory::with_bytes(400_000).await;
+    let laboratory = with_bytes(400_000).await;
     laboratory.upstream.script("big-1.0", None, Fault::NoLength);
     assert_eq!(
-        sha256(get(&laboratory.file().await, &[]).await.bytes()),
+        sha256(get(&laboratory.file("big").await, &[]).await.bytes()),
         laboratory.package.sha256
     );
 }
@@ -208,8 +160,8 @@ async fn upstreams_without_ranges_or_lengths_do_as_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_proxied_checked_and_taken_out_of_the_wheel_where_it_is_missing() {
     let wheel = Wheel::new("big", "1.0").payload(2_000_000).build();
-    let laboratory = Laboratory::new(wheel.clone()).await;
-    let mut url = laboratory.file().await;
+    let laboratory = Laboratory::new("big", wheel.clone()).await;
+    let mut url = laboratory.file("big").await;
     url.set_path(&format!("{}.metadata", url.path()));
     // Advertised, and then not there: other caches hand the 404 on, and installers give up.
     laboratory.upstream.script(
@@ -234,8 +186,8 @@ async fn metadata_is_proxied_checked_and_taken_out_of_the_wheel_where_it_is_miss
     assert_eq!(get(&url, &[]).await.bytes(), wheel.metadata.as_ref().unwrap());
     assert_eq!(laboratory.upstream.requests().len(), 0);
 
-    let laboratory = Laboratory::new(wheel).await;
-    let mut url = laboratory.file().await;
+    let laboratory = Laboratory::new("big", wheel).await;
+    let mut url = laboratory.file("big").await;
     url.set_path(&format!("{}.metadata", url.path()));
     laboratory.upstream.script(".metadata", Some(1), Fault::Corrupt);
     assert_eq!(
@@ -247,8 +199,8 @@ async fn metadata_is_proxied_checked_and_taken_out_of_the_wheel_where_it_is_miss
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_tells_what_get_would_and_fetches_nothing() {
-    let laboratory = Laboratory::with_bytes(300_000).await;
-    let url = laboratory.file().await;
+    let laboratory = with_bytes(300_000).await;
+    let url = laboratory.file("big").await;
     let cold = send(Method::HEAD, &url, &[]).await;
     assert_eq!(laboratory.transfers(), 0);
     let warm = get(&url, &[]).await;
@@ -269,7 +221,7 @@ async fn head_tells_what_get_would_and_fetches_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_link_works_without_anybody_having_asked_for_the_page() {
-    let laboratory = Laboratory::with_bytes(100_000).await;
+    let laboratory = with_bytes(100_000).await;
     let path = laboratory
         .upstream
         .file_url(&laboratory.package)
@@ -277,4 +229,22 @@ async fn a_locked_link_works_without_anybody_having_asked_for_the_page() {
         .to_owned();
     let url = laboratory.cache.url.join(&format!("files/pypi{path}")).unwrap();
     assert_eq!(get(&url, &[]).await.bytes(), &laboratory.package.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
+    let laboratory = with_bytes(500_000).await;
+    let gate = Gate::default();
+    laboratory
+        .upstream
+        .script("big-1.0", Some(1), Fault::HoldAfter(100_000, gate.clone()));
+    let url = laboratory.file("big").await;
+    let mut body = open(Method::GET, &url, &[]).await.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let Laboratory { cache, package, .. } = laboratory;
+    let stopping = tokio::task::spawn_blocking(move || cache.stop());
+    gate.open();
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert_eq!(sha256(&[first, rest].concat()), package.sha256);
+    assert!(stopping.await.unwrap().success());
 }

@@ -189,6 +189,10 @@ impl Shared {
         entry: Arc<FileEntry>,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
+        // A transfer may have ended between the look into the store and the look at what is under way.
+        if let Some(held) = self.held_file(&entry, Sibling::File).await {
+            return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
+        }
         let answer = self
             .inner
             .file(&question.clone().with_entry(entry.clone()), ask)

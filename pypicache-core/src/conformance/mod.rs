@@ -20,118 +20,18 @@
     reason = "a test suite says by a panic what was broken"
 )]
 
-use std::io::{Cursor, Write as _};
-use std::path::Path;
+mod sample;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
-use crate::model::{CoreMetadata, FileEntry, FileKind, FileName, FilePath, ProjectName, Sha256};
+use crate::model::{CoreMetadata, FileEntry, FileKind, FilePath, ProjectName, Sha256};
 use crate::source::{Answer, Ask, ByteRange, FileQuestion, FileReply, IndexSource, PageReply, SourceError};
+
+pub use sample::{Sample, SampleFile};
 
 /// More than any file of the sample.
 const LIMIT: usize = 16 << 20;
-
-/// Files that a source under test has, and what has to be known of them.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// In no particular order; several may be of one project.
-    pub files: Vec<SampleFile>,
-}
-
-/// One file of a [`Sample`].
-#[derive(Debug, Clone)]
-pub struct SampleFile {
-    /// Its name.
-    pub filename: FileName,
-    /// Its project.
-    pub project: ProjectName,
-    /// All of it.
-    pub bytes: Bytes,
-    /// The METADATA, for wheels.
-    pub metadata: Option<Bytes>,
-}
-
-impl Sample {
-    /// Three projects: names that need normalising, a local version, a wheel beside an sdist, a file of some size.
-    #[must_use]
-    pub fn standard() -> Self {
-        let files = vec![
-            wheel("Foo.Bar", "foo_bar", "1.0", 10),
-            wheel("Foo.Bar", "foo_bar", "1.1+local.1", 700_000),
-            sdist("foo-bar", "foo_bar-1.0.tar.gz"),
-            wheel("six", "six", "1.17.0", 0),
-            sdist("alone", "alone-2.tar.gz"),
-        ];
-        Self { files }
-    }
-
-    /// Writes the files into a directory.
-    pub fn write_to(&self, directory: &Path) -> std::io::Result<()> {
-        self.files
-            .iter()
-            .try_for_each(|file| std::fs::write(directory.join(file.filename.as_str()), &file.bytes))
-    }
-
-    fn projects(&self) -> Vec<ProjectName> {
-        let mut names: Vec<_> = self.files.iter().map(|file| file.project.clone()).collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-}
-
-fn wheel(name: &str, escaped: &str, version: &str, payload: usize) -> SampleFile {
-    let metadata =
-        format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n");
-    let noise: Vec<u8> = (0..payload)
-        .map(|i| Sha256::of(&(i / 64).to_le_bytes()).to_hex().as_bytes()[i % 64])
-        .collect();
-    let record = format!("{escaped}.py,,\n");
-    let info = format!("{escaped}-{version}.dist-info");
-    let members: [(String, &[u8]); 5] = [
-        (format!("{escaped}.py"), b"pass\n"),
-        (format!("{escaped}.bin"), &noise),
-        (format!("{info}/METADATA"), metadata.as_bytes()),
-        (
-            format!("{info}/WHEEL"),
-            b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        ),
-        (format!("{info}/RECORD"), record.as_bytes()),
-    ];
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for (path, bytes) in members {
-        writer.start_file(path, stored).expect("to memory");
-        writer.write_all(bytes).expect("to memory");
-    }
-    let bytes = writer.finish().expect("to memory").into_inner();
-    sample_file(
-        name,
-        &format!("{escaped}-{version}-py3-none-any.whl"),
-        bytes,
-        Some(metadata.into()),
-    )
-}
-
-/// The bytes of an sdist are nobody's business but its installer's.
-fn sdist(name: &str, filename: &str) -> SampleFile {
-    sample_file(
-        name,
-        filename,
-        format!("source of {filename}\n").repeat(2000).into_bytes(),
-        None,
-    )
-}
-
-fn sample_file(name: &str, filename: &str, bytes: Vec<u8>, metadata: Option<Bytes>) -> SampleFile {
-    SampleFile {
-        filename: FileName::parse(filename).expect("a good name"),
-        project: ProjectName::parse(name).expect("a good name"),
-        bytes: bytes.into(),
-        metadata,
-    }
-}
 
 /// The whole suite.
 pub async fn all(source: &dyn IndexSource, sample: &Sample) {

@@ -1,0 +1,72 @@
+//! What most tests stand on: an index with one project of one file, and a cold cache in front.
+
+use tempfile::TempDir;
+use url::Url;
+
+use crate::client::{Reply, get_json};
+use crate::package::Package;
+use crate::process::Server;
+use crate::upstream::Upstream;
+
+/// The index, the cache, and where the cache keeps its files.
+#[derive(Debug)]
+pub struct Laboratory {
+    /// Misbehaves on command.
+    pub upstream: Upstream,
+    /// The one file.
+    pub package: Package,
+    /// In front of the upstream.
+    pub cache: Server,
+    /// The cache's home.
+    pub root: TempDir,
+}
+
+impl Laboratory {
+    /// With `package` as the one file of `project`.
+    pub async fn new(project: &str, package: Package) -> Self {
+        let (upstream, root) = (Upstream::start().await, tempfile::tempdir().unwrap());
+        upstream.add(project, package.clone());
+        let cache = Server::start(root.path(), &["--upstream", upstream.url().as_str()]);
+        Self {
+            upstream,
+            package,
+            cache,
+            root,
+        }
+    }
+
+    /// The URL of a project's page at the cache.
+    #[must_use]
+    pub fn page(&self, project: &str) -> Url {
+        self.cache.index().join(&format!("{project}/")).unwrap()
+    }
+
+    /// A project's page as JSON.
+    pub async fn get(&self, project: &str) -> Reply {
+        get_json(&self.page(project)).await
+    }
+
+    /// The file's URL at the cache, as the project's page tells it.
+    pub async fn file(&self, project: &str) -> Url {
+        let href = self.get(project).await.json()["files"][0]["url"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        self.page(project).join(&href).unwrap()
+    }
+
+    /// How many requests the upstream saw for the file, its parts and its siblings.
+    #[must_use]
+    pub fn transfers(&self) -> usize {
+        self.upstream.count(&self.package.filename)
+    }
+
+    /// How many whole files the cache holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let shards = std::fs::read_dir(self.root.path().join("cache/v1/blobs")).unwrap();
+        shards
+            .map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count())
+            .sum()
+    }
+}
