@@ -172,14 +172,19 @@ impl Shared {
 
     /// A stretch of a file that is not held, so far from what is coming in that it would wait too long.
     fn is_out_of_reach(&self, question: &FileQuestion) -> bool {
-        let running = self.transfers.watch(&(question.path.clone(), Sibling::File));
-        let readable = running.map(|progress| progress.borrow().readable);
-        match (question.range, readable) {
-            (None | Some(ByteRange::From(_)), None) => false,
-            (Some(ByteRange::Between(first, _)), Some(readable)) => first > readable + FOLLOW_AHEAD,
-            (Some(_), None) | (Some(ByteRange::Last(_)), Some(_)) => true,
-            (None | Some(ByteRange::From(_)), Some(_)) => false,
-        }
+        let Some(range) = question.range else { return false };
+        let Some(running) = self.transfers.watch(&(question.path.clone(), Sibling::File)) else {
+            // A client that wants the rest from somewhere on is fetching the file; it begins the transfer.
+            return !matches!(range, ByteRange::From(_));
+        };
+        let running = running.borrow();
+        let first = match (&running.state, range) {
+            (State::Done(_), _) | (_, ByteRange::From(_)) => return false,
+            (_, ByteRange::Between(first, _)) => Some(first),
+            (State::Flowing { size: Some(size), .. }, range) => range.within(*size).map(|(first, _)| first),
+            (_, ByteRange::Last(_)) => None,
+        };
+        first.is_none_or(|first| first > running.readable + FOLLOW_AHEAD)
     }
 
     /// Asks the source behind for just this, and keeps nothing of it.
