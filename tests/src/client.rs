@@ -42,12 +42,22 @@ impl Reply {
 
 /// Sends a request and hands the response back as soon as its head is in.
 pub async fn open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Response<Incoming> {
+    try_open(method, url, headers).await.unwrap()
+}
+
+/// Whether the answer to a GET ends before it is whole, be it in the body or before its head.
+pub async fn breaks_off(url: &Url) -> bool {
+    match try_open(Method::GET, url, &[]).await {
+        Ok(response) => response.into_body().collect().await.is_err(),
+        Err(_) => true,
+    }
+}
+
+async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> hyper::Result<Response<Incoming>> {
     let stream = TcpStream::connect((url.host_str().unwrap(), url.port_or_known_default().unwrap()))
         .await
         .unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let mut request = Request::builder()
@@ -60,7 +70,6 @@ pub async fn open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Respon
     sender
         .send_request(request.body(Empty::<Bytes>::new()).unwrap())
         .await
-        .unwrap()
 }
 
 /// Sends a request and takes the whole response in.
