@@ -14,7 +14,7 @@ use crate::source::SourceError;
 /// The first range: the end of the wheel.
 const TAIL: u64 = 64 * 1024;
 
-/// The least that is fetched for a hole.
+/// What is fetched for the first hole; twice as much for each further one, because directories can be long.
 const STRETCH: u64 = 16 * 1024;
 
 /// How many ranges are fetched before the wheel is given up.
@@ -51,6 +51,7 @@ where
         missing: None,
     };
     let mut wanted = (size.saturating_sub(TAIL), size.min(TAIL));
+    let mut stretch = STRETCH;
     for _ in 0..MAX_FETCHES {
         let fetched: u64 = holes.known.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         if wanted.1 == 0 || fetched + wanted.1 > MAX_BYTES {
@@ -62,7 +63,10 @@ where
         match wheel_metadata(&mut holes) {
             Ok(metadata) => return Ok(metadata),
             Err(error) => match holes.missing {
-                Some(missing) => wanted = holes.around(missing),
+                Some(missing) => {
+                    wanted = holes.around(missing, stretch);
+                    stretch *= 2;
+                }
                 None => return Err(RangedError::Archive(error)),
             },
         }
@@ -81,14 +85,14 @@ struct Holes {
 
 impl Holes {
     /// What to fetch so that `position` is known: some more behind it, but nothing that is known already.
-    fn around(&self, position: u64) -> (u64, u64) {
+    fn around(&self, position: u64, stretch: u64) -> (u64, u64) {
         let next = self
             .known
             .iter()
             .map(|(offset, _)| *offset)
             .filter(|offset| *offset > position)
             .min();
-        let end = next.unwrap_or(self.size).min(position.saturating_add(STRETCH));
+        let end = next.unwrap_or(self.size).min(position.saturating_add(stretch));
         (position, end.saturating_sub(position))
     }
 }
@@ -169,6 +173,16 @@ mod tests {
         let (found, total, _) = by_ranges(at_start).await;
         assert_eq!(&found.unwrap()[..], b"Name: six\n");
         assert!(total < 200_000, "{total}");
+    }
+
+    #[tokio::test]
+    async fn a_wheel_of_many_members_takes_few_ranges() {
+        let names: Vec<String> = (0..6000).map(|i| format!("package/module_{i:05}.py")).collect();
+        let mut members = vec![("six-1.0.dist-info/METADATA", b"Name: six\n".as_slice())];
+        members.extend(names.iter().map(|name| (name.as_str(), b"pass".as_slice())));
+        let (found, _, count) = by_ranges(zip_of(&members)).await;
+        assert_eq!(&found.unwrap()[..], b"Name: six\n");
+        assert!(count <= 8, "{count}");
     }
 
     #[tokio::test]

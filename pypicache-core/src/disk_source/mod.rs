@@ -104,7 +104,15 @@ impl Shared {
             };
             let path = format!("{}/{}", self.name, file.relative);
             let Ok(path) = FilePath::new(&path) else { continue };
-            page.files.push(facts.entry(path, file));
+            let entry = facts.entry(path, file);
+            // No name twice on a page: the first by path counts, and two files never mix.
+            if let Some(first) = page.files.iter().find(|first| first.filename == entry.filename) {
+                if first.hashes != entry.hashes {
+                    tracing::warn!(first = %first.path, second = %entry.path, "two files have one name and different bytes; the first is offered");
+                }
+                continue;
+            }
+            page.files.push(entry);
             versions.insert(file.version.clone(), file.version.to_string());
         }
         if page.files.is_empty() {

@@ -50,14 +50,20 @@ pub(super) fn look_at(directory: &Path, relative: &str) -> io::Result<Option<Fou
     {
         return Ok(None);
     }
-    match (path.canonicalize(), directory.canonicalize()) {
-        (Ok(real), Ok(root)) if real.starts_with(&root) => Ok(found_at(path, relative.to_owned())),
-        (Err(error), _) | (_, Err(error))
-            if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory =>
+    // A directory that is not there (not mounted, say) cannot tell; only a file that is not in it is absent.
+    let root = directory.canonicalize()?;
+    match path.canonicalize() {
+        Ok(real) if real.starts_with(&root) => Ok(found_at(path, relative.to_owned())),
+        Ok(_) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
         {
-            Err(error)
+            Ok(None)
         }
-        _ => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -74,4 +74,20 @@ async fn a_directory_that_cannot_be_read_is_an_error_and_not_absence() {
     let source = DiskSource::new("ours", "/nonexistent/wheels");
     let error = source.get_page(&name("six")).await.unwrap_err();
     assert!(matches!(error, SourceError::Storage { .. }), "{error:?}");
+    let file = FilePath::new("ours/six-1.0.tar.gz").unwrap();
+    let error = source.get_file(&file).await.unwrap_err();
+    assert!(matches!(error, SourceError::Storage { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn one_name_in_two_folders_is_one_file() {
+    let directory = tempfile::tempdir().unwrap();
+    for (folder, bytes) in [("a", "first"), ("b", "second")] {
+        std::fs::create_dir(directory.path().join(folder)).unwrap();
+        std::fs::write(directory.path().join(folder).join("six-1.0.tar.gz"), bytes).unwrap();
+    }
+    let source = DiskSource::new("ours", directory.path());
+    let page = source.get_page(&name("six")).await.unwrap().unwrap().page;
+    assert_eq!(page.files.len(), 1);
+    assert_eq!(page.files[0].path.as_str(), "ours/a/six-1.0.tar.gz");
 }
