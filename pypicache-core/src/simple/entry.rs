@@ -18,7 +18,8 @@ pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(mut url) = url else {
-        tracing::debug!(project = %context.project, href, "a link that is no http URL is passed over");
+        // The link itself is not logged: it may carry a password or a signature.
+        tracing::debug!(project = %context.project, "a link that is no http URL is passed over");
         return None;
     };
     url.set_fragment(None);
@@ -26,7 +27,7 @@ pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let Some(path) = (context.path_of)(&url) else {
-        tracing::debug!(project = %context.project, %url, "a link that is no distribution's is passed over");
+        tracing::debug!(project = %context.project, path = url.path(), "a link that is no distribution's is passed over");
         return None;
     };
     let mut entry = FileEntry::new(path);
@@ -70,9 +71,13 @@ pub(super) fn core_metadata(digits: Option<&str>) -> CoreMetadata {
 
 /// PEP 740 wants an absolute URL.
 pub(super) fn provenance(text: &str) -> Option<Url> {
-    Url::parse(text)
+    let mut url = Url::parse(text)
         .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    // Credentials inside a link are never handed on.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Some(url)
 }
 
 /// The digest in a URL's fragment (`sha256=…`, perhaps with `&egg=…` behind it).

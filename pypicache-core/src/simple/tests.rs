@@ -219,6 +219,15 @@ fn portals_are_no_pages_and_empty_indexes_are() {
 }
 
 #[test]
+fn credentials_in_links_are_not_handed_on() {
+    let page = json(
+        r#"{"url":"https://ann:s3cret@files.example/six-1.0.tar.gz","provenance":"https://ann:s3cret@index.example/p"}"#,
+    )
+    .unwrap();
+    assert!(!format!("{page:?}").contains("s3cret"));
+}
+
+#[test]
 fn one_name_twice_is_one_file() {
     let page =
         json(r#"{"url":"a/six-1.0.tar.gz","hashes":{}},{"url":"b/six-1.0.tar.gz","hashes":{}}"#).unwrap();
