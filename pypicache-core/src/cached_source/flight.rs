@@ -14,6 +14,8 @@ use tokio::sync::watch;
 pub(super) struct Flights<K, V> {
     /// A std mutex: held for a look-up only, never across an await.
     under_way: UnderWay<K, V>,
+    /// Whether work that has told this is over: nobody joins it any more.
+    is_over: fn(&V) -> bool,
 }
 
 type UnderWay<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<V>>>>;
@@ -29,15 +31,20 @@ pub(super) struct Flight<V> {
 /// Frees the key when the work ends, in whichever way.
 struct Landing<K: Hash + Eq, V> {
     key: K,
+    progress: watch::Receiver<V>,
     under_way: UnderWay<K, V>,
 }
 
 impl<K: Hash + Eq, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // Work that is over may have been followed by other work for the same key already.
+        if under_way
+            .get(&self.key)
+            .is_some_and(|progress| progress.same_channel(&self.progress))
+        {
+            under_way.remove(&self.key);
+        }
     }
 }
 
@@ -46,9 +53,10 @@ where
     K: Hash + Eq + Clone + Send + 'static,
     V: Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_over: fn(&V) -> bool) -> Self {
         Self {
             under_way: Arc::default(),
+            is_over,
         }
     }
 
@@ -58,7 +66,9 @@ where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = under_way.get(key) {
+        if let Some(progress) = under_way.get(key)
+            && !(self.is_over)(&progress.borrow())
+        {
             return Flight {
                 progress: progress.clone(),
                 led: false,
@@ -68,6 +78,7 @@ where
         under_way.insert(key.clone(), progress.clone());
         let landing = Landing {
             key: key.clone(),
+            progress: progress.clone(),
             under_way: self.under_way.clone(),
         };
         let work = begin(sender);
@@ -103,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_leader_that_leaves_stops_nobody_and_the_work_runs_once() {
-        let flights: Flights<&str, Option<u32>> = Flights::new();
+        let flights: Flights<&str, Option<u32>> = Flights::new(Option::is_some);
         let (runs, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         let begin = |told: watch::Sender<Option<u32>>| {
             let (runs, gate) = (runs.clone(), gate.clone());
@@ -123,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_frees_the_key() {
-        let flights: Flights<&str, Option<u32>> = Flights::new();
+        let flights: Flights<&str, Option<u32>> = Flights::new(Option::is_some);
         let broken = |told: watch::Sender<_>| async move {
             let _told = told;
             panic!("on purpose")

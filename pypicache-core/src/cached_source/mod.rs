@@ -124,9 +124,10 @@ impl CachedSource {
             store,
             options,
             pages,
-            page_flights: Flights::new(),
-            transfers: Flights::new(),
-            sibling_flights: Flights::new(),
+            page_flights: Flights::new(Option::is_some),
+            // A complete transfer is followed until its file stands in the store.
+            transfers: Flights::new(|_| false),
+            sibling_flights: Flights::new(Option::is_some),
             absent: moka::sync::Cache::new(10_000),
             strays: moka::sync::Cache::new(10_000),
             doubted: moka::sync::Cache::new(1_000),
