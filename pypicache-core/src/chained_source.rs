@@ -41,10 +41,7 @@ impl ChainedSource {
     /// Whether `source` has a page for one of the projects that the file may belong to.
     async fn owns(source: &Arc<dyn IndexSource>, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
         for (project, _) in path.file_name().owners() {
-            let ask = Ask {
-                validators: None,
-                ..ask.clone()
-            };
+            let ask = ask.without_validators();
             if !matches!(source.page(&project, &ask).await?, Answer::Absent(_)) {
                 return Ok(true);
             }
@@ -65,13 +62,7 @@ impl IndexSource for ChainedSource {
         let mut merged = ProjectList::default();
         let (mut freshness, mut trail) = (endless(), Trail::default());
         for source in &self.sources {
-            if let Answer::Found(reply) = source
-                .projects(&Ask {
-                    validators: None,
-                    ..ask.clone()
-                })
-                .await?
-            {
+            if let Answer::Found(reply) = source.projects(&ask.without_validators()).await? {
                 merged = merged.merged(&reply.list);
                 freshness = freshness.or_shorter(reply.freshness);
                 trail.steps.extend(reply.trail.steps);

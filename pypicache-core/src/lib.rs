@@ -66,6 +66,7 @@ pub mod disk_source;
 pub mod http_source;
 pub mod mirrored_source;
 pub mod model;
+mod resilience;
 pub mod simple;
 pub mod source;
 pub mod store;

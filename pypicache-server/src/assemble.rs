@@ -8,7 +8,7 @@ use pypicache_core::disk_source::DiskSource;
 use pypicache_core::http_source::{
     ClientError, ClientOptions, Credentials, HttpClient, HttpOptions, HttpSource, Netrc, NetrcError,
 };
-use pypicache_core::mirrored_source::MirroredSource;
+use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::{DiskStore, StoreError};
 use url::Url;
@@ -130,13 +130,13 @@ impl Parts {
                     offline: self.offline,
                     ..CacheOptions::default()
                 };
-                let inner: Arc<dyn IndexSource> = match <[_; 1]>::try_from(equals) {
-                    Ok([only]) => only,
-                    Err(equals) => Arc::new(MirroredSource::new(&source.name, equals)),
+                let mirror = MirrorOptions {
+                    page_timeout: options.page_timeout,
+                    ..MirrorOptions::default()
                 };
                 Ok(Arc::new(CachedSource::new(
                     &source.name,
-                    inner,
+                    MirroredSource::new(&source.name, equals, mirror),
                     self.store.clone(),
                     cache,
                 )))

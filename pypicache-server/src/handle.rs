@@ -234,8 +234,11 @@ fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, SourceErr
     let received = all(VIA);
     let via = Via::received(&received);
     if via.contains(&site.pseudonym) {
-        let (asked, via) = (path.into(), received.as_str().into());
-        return Err(SourceError::Loop { asked, via });
+        let story = format!(
+            "{} was asked for {path} by itself (Via: {received}); point one of these tiers somewhere else",
+            site.pseudonym
+        );
+        return Err(SourceError::Loop(story.into()));
     }
     let cache_control = all(CACHE_CONTROL).to_ascii_lowercase();
     let says = |word: &str| cache_control.split(',').any(|directive| directive.trim() == word);
@@ -248,8 +251,8 @@ fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, SourceErr
     };
     Ok(Ask {
         reach,
-        validators: None,
         via,
+        ..Ask::default()
     })
 }
 

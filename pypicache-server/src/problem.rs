@@ -53,7 +53,7 @@ pub(crate) fn failed(error: &SourceError) -> Reply {
             &error.chain(),
         ),
         SourceError::NotHeld { .. } => problem(StatusCode::GATEWAY_TIMEOUT, "Not held", &error.chain()),
-        SourceError::Loop { .. } => problem(StatusCode::LOOP_DETECTED, "Loop of tiers", &error.chain()),
+        SourceError::Loop(_) => problem(StatusCode::LOOP_DETECTED, "Loop of tiers", &error.chain()),
         SourceError::RangeOutside { size } => {
             let mut response = problem(
                 StatusCode::RANGE_NOT_SATISFIABLE,

@@ -1,5 +1,7 @@
 //! What most tests stand on: an index with one project of one file, and a cold cache in front.
 
+use std::path::Path;
+
 use tempfile::TempDir;
 use url::Url;
 
@@ -35,6 +37,19 @@ impl Laboratory {
         }
     }
 
+    /// Ends the cache as a crash would, and starts it again on what it holds.
+    pub fn crash(&mut self) {
+        self.crash_with(&[]);
+    }
+
+    /// The same with further arguments from now on.
+    pub fn crash_with(&mut self, arguments: &[&str]) {
+        self.cache.kill();
+        let url = self.upstream.url();
+        let arguments = [&["--upstream", url.as_str()], arguments].concat();
+        self.cache = Server::start(self.root.path(), &arguments);
+    }
+
     /// The URL of a project's page at the cache.
     #[must_use]
     pub fn page(&self, project: &str) -> Url {
@@ -61,12 +76,25 @@ impl Laboratory {
         self.upstream.count(&self.package.filename)
     }
 
+    /// Waits until the cache keeps so many pages: they are written behind the answer.
+    pub async fn keeps_pages(&self, count: usize) {
+        let records = self.root.path().join("cache/v1/records/pages/pypi");
+        while files_below(&records) < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// How many whole files the cache holds.
     #[must_use]
     pub fn held(&self) -> usize {
-        let shards = std::fs::read_dir(self.root.path().join("cache/v1/blobs")).unwrap();
-        shards
-            .map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count())
-            .sum()
+        files_below(&self.root.path().join("cache/v1/blobs"))
     }
+}
+
+/// How many files there are in a directory's directories.
+fn files_below(directory: &Path) -> usize {
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries(directory)
+        .map(|shard| entries(&shard.path()).count())
+        .sum()
 }

@@ -8,7 +8,7 @@ use pypicache_core::chained_source::ChainedSource;
 use pypicache_core::conformance::{self, Sample};
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::http_source::{ClientOptions, HttpClient, HttpOptions, HttpSource};
-use pypicache_core::mirrored_source::MirroredSource;
+use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 use pypicache_server::{Index, ServeOptions, Site, serve};
@@ -112,6 +112,7 @@ async fn mirrored_with_the_first_one_dead() {
         .check(MirroredSource::new(
             "sample",
             vec![Arc::new(dead), Arc::new(sampled.disk())],
+            MirrorOptions::default(),
         ))
         .await;
 }

@@ -135,7 +135,7 @@ async fn with_the_upstream_gone_and_after_a_restart_held_projects_install_and_un
     let root = tempfile::tempdir().unwrap();
     let (mut upstream, _) = origin().await;
     upstream.set_lifetime(0, None);
-    let team = tier(root.path(), "team", &upstream.url());
+    let mut team = tier(root.path(), "team", &upstream.url());
     let laptop = tier(root.path(), "laptop", &team.index());
     let first = install(root.path(), "first", &laptop.index());
     let team_index = team.index();

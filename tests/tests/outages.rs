@@ -46,9 +46,10 @@ async fn three_different_answers_absent_unknown_and_held() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_answer_never_becomes_content() {
-    let laboratory = six().await;
+    let mut laboratory = six().await;
     laboratory.upstream.set_lifetime(0, None);
     let held = laboratory.get("six").await;
+    laboratory.keeps_pages(1).await;
     let nonsense = [
         Fault::Document(
             200,
@@ -77,6 +78,8 @@ async fn what_is_no_answer_never_becomes_content() {
     ];
     for fault in nonsense {
         laboratory.upstream.behave();
+        // A new one each time: this one would stop asking an upstream that keeps talking nonsense.
+        laboratory.crash();
         laboratory.upstream.script("/simple/", None, fault.clone());
         let reply = laboratory.get("six").await;
         assert_eq!(
@@ -93,6 +96,7 @@ async fn what_is_no_answer_never_becomes_content() {
         }
     }
     laboratory.upstream.behave();
+    laboratory.crash();
     assert_eq!(
         laboratory.get("unknown").await.status.as_u16(),
         404,
@@ -157,7 +161,7 @@ async fn equals_stand_in_for_each_other_and_files_keep_their_path() {
     let (upstream, team_root) = (Upstream::start().await, tempfile::tempdir().unwrap());
     let package = Wheel::new("six", "1.17.0").build();
     upstream.add("six", package.clone());
-    let team = Server::start(team_root.path(), &["--upstream", upstream.url().as_str()]);
+    let mut team = Server::start(team_root.path(), &["--upstream", upstream.url().as_str()]);
     let laptop = Server::start(
         root.path(),
         &[

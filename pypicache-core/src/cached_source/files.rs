@@ -69,16 +69,7 @@ impl Shared {
         }
         let mut absent = crate::source::Freshness::default();
         for project in &owners {
-            match self
-                .page(
-                    project,
-                    &Ask {
-                        validators: None,
-                        ..ask.clone()
-                    },
-                )
-                .await?
-            {
+            match self.page(project, &ask.without_validators()).await? {
                 Answer::Found(reply) => {
                     if let Some(entry) = entry_on(&reply.page, &question.path) {
                         return Ok(Answer::Found(entry));
@@ -166,6 +157,7 @@ impl Shared {
             size: Some(size),
             part: None,
             sha256: entry.hashes.get_sha256(),
+            encoded: false,
             trail,
         }
     }
@@ -281,6 +273,7 @@ impl Shared {
             size,
             part,
             sha256: entry.hashes.get_sha256(),
+            encoded: false,
             trail,
         })
     }
@@ -300,10 +293,7 @@ impl Shared {
             let order = Order {
                 source: self.inner.clone(),
                 question: FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()),
-                ask: Ask {
-                    validators: None,
-                    ..ask.clone()
-                },
+                ask: ask.without_validators(),
                 store: self.store.clone(),
                 sha256: entry.hashes.get_sha256(),
                 size: entry.size,

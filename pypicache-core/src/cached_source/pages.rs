@@ -122,9 +122,8 @@ impl Shared {
             let (shared, project) = (self.clone(), project.clone());
             let validators = held.as_ref().and_then(|held| held.validators.clone());
             let ask = Ask {
-                reach: ask.reach,
                 validators,
-                via: ask.via.clone(),
+                ..ask.clone()
             };
             async move {
                 let landing = shared.ask_behind(&project, held, &ask).await;

@@ -56,14 +56,7 @@ impl Shared {
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
         let begin = |told: watch::Sender<_>| {
-            let (shared, entry, ask) = (
-                self.clone(),
-                entry.clone(),
-                Ask {
-                    validators: None,
-                    ..ask.clone()
-                },
-            );
+            let (shared, entry, ask) = (self.clone(), entry.clone(), ask.without_validators());
             async move {
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 if let Ok(Answer::Found(bytes)) = &answer {

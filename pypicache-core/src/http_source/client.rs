@@ -4,18 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-/// How long a connection may take to stand, name resolution and TLS included.
+use super::addresses::{Resolver, Zone};
+
+/// How long a connection may take to stand, name resolution and TLS included, unless something else is said.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// How long a body may pause before it counts as broken.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How many redirects are followed.
-const MAX_REDIRECTS: usize = 5;
 
 /// What a client is made of.
 #[derive(Debug, Clone, Default)]
@@ -24,15 +20,20 @@ pub struct ClientOptions {
     pub extra_ca_file: Option<PathBuf>,
     /// Sent as `User-Agent`; empty: this crate's name and version.
     pub user_agent: String,
+    /// How long a connection may take to stand, name resolution and TLS included. Default: 1.5 s. Less suits
+    /// upstreams that have an equal behind them.
+    pub connect_timeout: Option<Duration>,
 }
 
-/// Pools of connections, one for pages and one for files. Clones share them.
+/// Pools of connections. Clones share them. Redirects are left to the caller, who knows what they may lead to.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     /// Decompresses.
     pub(super) pages: reqwest::Client,
-    /// Hands bytes on as they are: digests are of these.
+    /// Hands bytes on as they are: digests are of these. For hosts that were configured.
     pub(super) files: reqwest::Client,
+    /// The same for hosts that somebody in a zone pointed to.
+    elsewhere: Vec<(Zone, reqwest::Client)>,
 }
 
 /// The client cannot be made.
@@ -61,40 +62,37 @@ impl HttpClient {
             agent if agent.is_empty() => concat!("pypicache/", env!("CARGO_PKG_VERSION")).to_owned(),
             agent => agent,
         };
-        let builder = || {
+        let connect_timeout = options.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let builder = |from: Option<Zone>| {
             reqwest::Client::builder()
+                .dns_resolver(Resolver { from })
                 .tls_backend_preconfigured(tls.clone())
                 .user_agent(agent.clone())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .redirect(Policy::custom(follow))
+                .connect_timeout(connect_timeout)
+                .redirect(Policy::none())
                 .referer(false)
                 .tcp_nodelay(true)
         };
-        Ok(Self {
-            pages: builder().build().map_err(ClientError::Client)?,
-            files: builder()
+        let files = |from| {
+            builder(from)
                 .no_gzip()
                 .no_zstd()
                 .build()
-                .map_err(ClientError::Client)?,
+                .map_err(ClientError::Client)
+        };
+        let zones = [Zone::Public, Zone::Private, Zone::Loopback, Zone::Wire];
+        let elsewhere = zones.map(|zone| Ok((zone, files(Some(zone))?)));
+        Ok(Self {
+            pages: builder(None).build().map_err(ClientError::Client)?,
+            files: files(None)?,
+            elsewhere: elsewhere.into_iter().collect::<Result<_, ClientError>>()?,
         })
     }
-}
 
-/// Redirects are bounded, and never lead from https to http. (Credentials are dropped by the client when the
-/// host changes.)
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_https = attempt
-        .previous()
-        .last()
-        .is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("too many redirects")
-    } else if was_https && attempt.url().scheme() != "https" {
-        attempt.error("a redirect from https to http is not followed")
-    } else {
-        attempt.follow()
+    /// For a host that an upstream in `zone` points to.
+    pub(super) fn files_from(&self, zone: Zone) -> &reqwest::Client {
+        let found = self.elsewhere.iter().find(|(of, _)| *of == zone);
+        found.map_or(&self.files, |(_, client)| client)
     }
 }
 

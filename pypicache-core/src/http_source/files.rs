@@ -1,16 +1,21 @@
 //! Asking an upstream for a file, a sibling, or a part of one.
 
-use futures_util::StreamExt as _;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE, VIA};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, VIA,
+};
 use http::{HeaderMap, Method, StatusCode};
+use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 use super::HttpSource;
+use super::bodies::stream_file;
+use super::causes::explain;
+use super::exchange::{Errand, Outcome, Subject};
 use super::freshness::absence_of;
-use super::pages::{cause_of, explain, trail_of};
+use super::pages::trail_of;
 use crate::model::FileEntry;
 use crate::source::{
-    Answer, Ask, Body, BodyError, ByteRange, Cause, FileQuestion, FileReply, Freshness, Sibling, SourceError,
+    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, Reach, Sibling, SourceError,
 };
 
 impl HttpSource {
@@ -19,63 +24,48 @@ impl HttpSource {
         question: &FileQuestion,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
-        let url = match self.url_of(question, ask).await? {
-            Answer::Found(url) => url,
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
-        };
-        let asked = format!("{}{}", question.path, question.sibling.suffix());
-        let response = self
-            .send(
-                &asked,
-                self.file_request(url, question, ask),
-                self.options.file_timeout,
-            )
-            .await?;
-        match response.status() {
-            StatusCode::OK => Ok(Answer::Found(reply(response, question, None))),
-            StatusCode::PARTIAL_CONTENT => {
-                let part = content_range(response.headers());
-                let Some(part) = part else {
-                    return Err(self.failed(&asked, Cause::Nonsense("a part without a Content-Range".into())));
-                };
-                Ok(Answer::Found(reply(response, question, Some(part))))
+        if let Some(url) = question.entry.as_deref().and_then(|entry| self.link_of(entry)) {
+            let response = self.fetch(&url, question, ask).await?;
+            if !may_have_expired(&response, &url) {
+                return self.understand(response, question).await;
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => match unsatisfied(response.headers()) {
-                Some(size) => Err(SourceError::RangeOutside { size }),
-                None => Err(self.failed(&asked, Cause::Status(StatusCode::RANGE_NOT_SATISFIABLE))),
-            },
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent(absence_of(response.headers()))),
-            _ => Err(self.failed(&asked, explain(response).await)),
+            tracing::debug!(file = %question.path, status = %response.status(), "a link does not hold any more; the page is asked for a new one");
+            let renewed = Ask {
+                reach: Reach::Revalidate,
+                ..ask.clone()
+            };
+            return match self.listed_url(question, &renewed).await {
+                Ok(Answer::Found(new)) if new != url => {
+                    self.understand(self.fetch(&new, question, ask).await?, question)
+                        .await
+                }
+                _ => self.understand(response, question).await,
+            };
+        }
+        match self.listed_url(question, ask).await? {
+            Answer::Found(url) => {
+                self.understand(self.fetch(&url, question, ask).await?, question)
+                    .await
+            }
+            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
         }
     }
 
-    /// Where this upstream keeps the file: by the entry where it is of our making, else by our page.
-    async fn url_of(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<Url>, SourceError> {
-        let ours = |entry: &FileEntry| {
-            entry
-                .link
-                .as_ref()
-                .filter(|link| link.upstream == self.label)
-                .map(|link| link.url.clone())
-        };
-        if let Some(url) = question.entry.as_deref().and_then(ours) {
-            return Ok(Answer::Found(with_suffix(url, question.sibling)));
-        }
+    /// Where this upstream keeps the file, if the entry is of its making.
+    fn link_of(&self, entry: &FileEntry) -> Option<Url> {
+        let link = entry.link.as_ref()?;
+        (link.upstream == self.label).then(|| link.url.clone())
+    }
+
+    /// The same by this upstream's own page.
+    async fn listed_url(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<Url>, SourceError> {
         let mut absent = Freshness::default();
         for (project, _) in question.path.file_name().owners() {
-            match self
-                .ask_page(
-                    &project,
-                    &Ask {
-                        validators: None,
-                        ..ask.clone()
-                    },
-                )
-                .await?
-            {
+            match self.ask_page(&project, &ask.without_validators()).await? {
                 Answer::Found(reply) => {
-                    if let Some(url) = reply.page.file(&question.path).and_then(ours) {
-                        return Ok(Answer::Found(with_suffix(url, question.sibling)));
+                    let entry = reply.page.file(&question.path);
+                    if let Some(url) = entry.and_then(|entry| self.link_of(entry)) {
+                        return Ok(Answer::Found(url));
                     }
                     absent = reply.freshness;
                 }
@@ -85,31 +75,99 @@ impl HttpSource {
         Ok(Answer::Absent(absent))
     }
 
-    fn file_request(&self, url: Url, question: &FileQuestion, ask: &Ask) -> reqwest::RequestBuilder {
-        let is_our_origin = url.origin() == self.index.origin();
+    async fn fetch(&self, url: &Url, question: &FileQuestion, ask: &Ask) -> Result<Response, SourceError> {
+        let asked = asked(question);
         let method = if question.facts_only {
             Method::HEAD
         } else {
             Method::GET
         };
-        let mut request = self.client.files.request(method, url);
-        request = request.header(ACCEPT_ENCODING, "identity");
-        if is_our_origin {
-            request = request.header(VIA, ask.via.and(&self.options.pseudonym));
-        }
-        if let Some(range) = question.range {
-            let value = match range {
-                ByteRange::Between(first, last) => format!("bytes={first}-{last}"),
-                ByteRange::From(first) => format!("bytes={first}-"),
-                ByteRange::Last(count) => format!("bytes=-{count}"),
-            };
-            request = request.header(RANGE, value);
-        }
-        match &self.options.credentials {
-            Some(credentials) if is_our_origin => credentials.sign(request),
-            _ => request,
+        let errand = Errand {
+            asked: &asked,
+            method,
+            url: with_suffix(url.clone(), question.sibling),
+            subject: Subject::File,
+            timeout: ask.patience_within(self.options.file_timeout),
+            dress: &|request| self.dress_file(request, question, ask),
+        };
+        match self.exchange(&errand).await? {
+            Outcome::Answered(response) => Ok(response),
+            Outcome::Elsewhere(to) => {
+                let reason = format!("a redirect to {}", to.host_str().unwrap_or_default());
+                Err(self.failed(asked, Cause::Forbidden(reason.into())))
+            }
         }
     }
+
+    fn dress_file(&self, request: RequestBuilder, question: &FileQuestion, ask: &Ask) -> RequestBuilder {
+        let request = request
+            .header(ACCEPT_ENCODING, "identity")
+            .header(VIA, ask.via.and(&self.options.pseudonym));
+        match question.range {
+            Some(ByteRange::Between(first, last)) => request.header(RANGE, format!("bytes={first}-{last}")),
+            Some(ByteRange::From(first)) => request.header(RANGE, format!("bytes={first}-")),
+            Some(ByteRange::Last(count)) => request.header(RANGE, format!("bytes=-{count}")),
+            None => request,
+        }
+    }
+
+    /// What the answer's status and headers say.
+    async fn understand(
+        &self,
+        response: Response,
+        question: &FileQuestion,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let failed = |cause| Err(self.failed(asked(question), cause));
+        match response.status() {
+            StatusCode::OK if is_a_page_instead(response.headers(), question) => {
+                failed(Cause::Nonsense("its type is \"text/html\"".into()))
+            }
+            StatusCode::OK => Ok(Answer::Found(reply(response, question, None))),
+            StatusCode::PARTIAL_CONTENT => match content_range(response.headers()) {
+                _ if is_encoded(response.headers()) => {
+                    failed(Cause::Nonsense("a part of an encoded file".into()))
+                }
+                None => failed(Cause::Nonsense("a part without a Content-Range".into())),
+                part => Ok(Answer::Found(reply(response, question, part))),
+            },
+            StatusCode::RANGE_NOT_SATISFIABLE => match unsatisfied(response.headers()) {
+                Some(size) => Err(SourceError::RangeOutside { size }),
+                None => failed(Cause::Status(StatusCode::RANGE_NOT_SATISFIABLE)),
+            },
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent(absence_of(response.headers()))),
+            StatusCode::LOOP_DETECTED => Err(self.in_a_loop(response).await),
+            _ => failed(explain(response).await),
+        }
+    }
+}
+
+fn asked(question: &FileQuestion) -> String {
+    format!("{}{}", question.path, question.sibling.suffix())
+}
+
+/// Whether the answer is how object stores say that a link of some time ago holds no longer, or how an index
+/// says that the file lies elsewhere by now.
+fn may_have_expired(response: &Response, url: &Url) -> bool {
+    match response.status().as_u16() {
+        403 | 410 => true,
+        400 | 401 | 404 => url.query().is_some(),
+        _ => false,
+    }
+}
+
+/// A portal's page in the place of a file whose digest nobody told.
+fn is_a_page_instead(headers: &HeaderMap, question: &FileQuestion) -> bool {
+    let known = |entry: &FileEntry| entry.hashes.get_sha256().is_some();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.is_some_and(|value| value.trim_start().starts_with("text/html"))
+        && !question.entry.as_deref().is_some_and(known)
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    encoding.is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity"))
 }
 
 /// Where the file or its sibling, which lives beside it, is fetched from; the query (a signature, say) stays.
@@ -122,36 +180,26 @@ fn with_suffix(mut url: Url, sibling: Sibling) -> Url {
 }
 
 /// `part`: offset, length and the whole size where it was told.
-fn reply(
-    response: reqwest::Response,
-    question: &FileQuestion,
-    part: Option<(u64, u64, Option<u64>)>,
-) -> FileReply {
+fn reply(response: Response, question: &FileQuestion, part: Option<(u64, u64, Option<u64>)>) -> FileReply {
+    let encoded = is_encoded(response.headers());
     let size = match part {
         Some((_, _, size)) => size,
+        None if encoded => None,
         None => content_length(response.headers()),
     };
     let trail = trail_of(response.headers());
     let body = match question.facts_only {
         true => Body::empty(),
-        false => {
-            let pieces = response.bytes_stream();
-            Body::Stream(Box::pin(
-                pieces.map(|piece| piece.map_err(|error| BodyError::new(body_reason(&error)))),
-            ))
-        }
+        false => Body::Stream(Box::pin(stream_file(response))),
     };
     FileReply {
         body,
         size,
         part: part.map(|(offset, length, _)| (offset, length)),
         sha256: None,
+        encoded,
         trail,
     }
-}
-
-fn body_reason(error: &reqwest::Error) -> String {
-    cause_of(error).to_string()
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -4,14 +4,20 @@
 //! asks, understands what comes back, and says which of three things happened: found, absent, could not tell.
 //!
 //! * [`HttpClient`]: connections, TLS, proxies; shared by all upstreams of a process.
+//! * `exchange`: one question, sent again where that helps, along redirects that `addresses` allows.
+//! * `causes`, `bodies`: what went wrong; what comes in, and how fast it has to.
 //! * `pages`: index pages and the project list, conditional questions, what an answer's status means.
 //! * `files`: distribution files and siblings, ranges.
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
 //! * [`Credentials`]: who gets them, and where they are hidden.
 
+mod addresses;
+mod bodies;
+mod causes;
 mod client;
 mod credentials;
+mod exchange;
 mod files;
 mod freshness;
 mod links;
@@ -28,7 +34,10 @@ pub use client::{ClientError, ClientOptions, HttpClient};
 pub use credentials::{Credentials, Netrc, NetrcError};
 
 use crate::model::ProjectName;
-use crate::source::{Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError};
+use crate::source::{
+    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError,
+};
+use addresses::OwnZone;
 
 /// PyPI's own Simple API: what the upstream alias `pypi` stands for.
 pub const PYPI: &str = "https://pypi.org/simple/";
@@ -46,6 +55,21 @@ pub struct HttpOptions {
     pub file_timeout: Duration,
     /// The largest page that is accepted, in bytes after decompression.
     pub page_limit: usize,
+    /// Hosts that files may come from wherever they are, beside the index's own. Any other must not be nearer to
+    /// this machine than the index.
+    pub file_hosts: Vec<String>,
+    /// What it means when the upstream refuses (403) a page.
+    pub forbidden: Forbidden,
+}
+
+/// What a 403 for a page means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Forbidden {
+    /// That the credentials are wrong: nobody can tell whether the project exists.
+    #[default]
+    Refused,
+    /// That there is no such project: some indexes on object stores (PyTorch's) say it like this.
+    Absent,
 }
 
 impl Default for HttpOptions {
@@ -55,7 +79,9 @@ impl Default for HttpOptions {
             credentials: None,
             page_timeout: Duration::from_millis(1800),
             file_timeout: Duration::from_secs(10),
-            page_limit: 256 * 1024 * 1024,
+            page_limit: 128 * 1024 * 1024,
+            file_hosts: Vec::new(),
+            forbidden: Forbidden::default(),
         }
     }
 }
@@ -69,6 +95,7 @@ pub struct HttpSource {
     label: Arc<str>,
     client: HttpClient,
     options: HttpOptions,
+    zone: OwnZone,
 }
 
 impl HttpSource {
@@ -92,7 +119,22 @@ impl HttpSource {
             label,
             client,
             options,
+            zone: OwnZone::default(),
         }
+    }
+}
+
+impl HttpSource {
+    /// Whether this upstream may hear of the question at all.
+    fn is_meant(&self, asked: impl fmt::Display, ask: &Ask) -> Result<(), SourceError> {
+        match &ask.leg {
+            Some(leg) if *leg != self.label => Err(self.failed(asked, Cause::Private(leg.clone()))),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, asked: impl fmt::Display, cause: Cause) -> SourceError {
+        SourceError::unavailable(asked, &self.label, cause)
     }
 }
 
@@ -100,14 +142,17 @@ impl HttpSource {
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for HttpSource {
     async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+        self.is_meant("the project list", ask)?;
         self.ask_projects(ask).await
     }
 
     async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+        self.is_meant(project, ask)?;
         self.ask_page(project, ask).await
     }
 
     async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        self.is_meant(&question.path, ask)?;
         self.ask_file(question, ask).await
     }
 }

@@ -2,17 +2,19 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::BytesMut;
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::RequestBuilder;
 use url::Url;
 
-use super::HttpSource;
+use super::bodies::take_page;
+use super::causes::explain;
+use super::exchange::{Errand, Outcome, Subject};
 use super::freshness::{absence_of, freshness_of};
+use super::{Forbidden, HttpSource, PYPI};
 use crate::model::ProjectName;
 use crate::simple::{self, Format, PageContext};
 use crate::source::{Answer, Ask, Cause, ListReply, PageReply, Reach, SourceError, Trail, Validators};
@@ -20,8 +22,8 @@ use crate::source::{Answer, Ask, Cause, ListReply, PageReply, Reach, SourceError
 /// PyPI's counter of changes.
 const LAST_SERIAL: &str = "x-pypi-last-serial";
 
-/// How much of an explanation is read from an upstream's error.
-const EXPLANATION_LIMIT: usize = 4096;
+/// How the story of a loop begins that another tier tells.
+const LOOP_OPENING: &str = "the upstreams form a loop: ";
 
 /// A page's answer as received, whole.
 struct Received {
@@ -88,46 +90,48 @@ impl HttpSource {
 
     /// Asks for one document and sorts the answer by its status.
     async fn get(&self, asked: &str, url: Url, ask: &Ask) -> Result<Answer<Received>, SourceError> {
-        let response = self
-            .send(asked, self.page_request(url, ask), self.options.page_timeout)
-            .await?;
+        let errand = Errand {
+            asked,
+            method: Method::GET,
+            url: url.clone(),
+            subject: Subject::Page,
+            timeout: ask.patience_within(self.options.page_timeout),
+            dress: &|request| self.dress_page(request, ask),
+        };
+        let response = match self.exchange(&errand).await? {
+            Outcome::Answered(response) => response,
+            Outcome::Elsewhere(to) if forwards(&url, &to) => {
+                return Ok(Answer::Absent(absence_of(&HeaderMap::new())));
+            }
+            Outcome::Elsewhere(to) => {
+                let host = to.host_str().unwrap_or_default();
+                let reason = format!("it redirects to another host, {host}");
+                return Err(self.failed(asked, Cause::Nonsense(reason.into())));
+            }
+        };
         match response.status() {
             StatusCode::OK => self.receive(asked, response).await.map(Answer::Found),
             StatusCode::NOT_MODIFIED if ask.validators.is_some() => {
                 Ok(Answer::Unchanged(freshness_of(response.headers())))
             }
-            StatusCode::NOT_FOUND | StatusCode::GONE if self.is_our_host(response.url()) => {
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent(absence_of(response.headers()))),
+            StatusCode::FORBIDDEN if self.options.forbidden == Forbidden::Absent => {
                 Ok(Answer::Absent(absence_of(response.headers())))
             }
+            StatusCode::LOOP_DETECTED => Err(self.in_a_loop(response).await),
             _ => Err(self.failed(asked, explain(response).await)),
         }
     }
 
-    /// Sends a request and waits for the answer's head. A connection that breaks before is tried once more: a
-    /// kept one may have been closed by the other side just now.
-    pub(super) async fn send(
-        &self,
-        asked: &str,
-        request: reqwest::RequestBuilder,
-        timeout: Duration,
-    ) -> Result<reqwest::Response, SourceError> {
-        let again = request.try_clone();
-        let twice = async {
-            match (request.send().await, again) {
-                (Err(error), Some(again)) if matches!(cause_of(&error), Cause::Broken(_)) => {
-                    again.send().await
-                }
-                (sent, _) => sent,
-            }
-        };
-        match tokio::time::timeout(timeout, twice).await {
-            Ok(sent) => sent.map_err(|error| self.failed(asked, cause_of(&error))),
-            Err(_) => Err(self.failed(asked, Cause::TimedOut(timeout))),
-        }
+    /// A tier above noticed that the question came back to it.
+    pub(super) async fn in_a_loop(&self, response: reqwest::Response) -> SourceError {
+        SourceError::Loop(match explain(response).await {
+            Cause::Relayed(story) => story.trim_start_matches(LOOP_OPENING).into(),
+            _ => format!("{} says so", self.label).into(),
+        })
     }
 
-    fn page_request(&self, url: Url, ask: &Ask) -> reqwest::RequestBuilder {
-        let mut request = self.client.pages.get(url);
+    fn dress_page(&self, mut request: RequestBuilder, ask: &Ask) -> RequestBuilder {
         request = request
             .header(ACCEPT, simple::ACCEPT)
             .header(VIA, ask.via.and(&self.options.pseudonym));
@@ -146,21 +150,11 @@ impl HttpSource {
                 request = request.header(IF_MODIFIED_SINCE, date);
             }
         }
-        match &self.options.credentials {
-            Some(credentials) => credentials.sign(request),
-            None => request,
-        }
+        request
     }
 
     /// Takes in the body of a 200 that can be an index's answer.
     async fn receive(&self, asked: &str, mut response: reqwest::Response) -> Result<Received, SourceError> {
-        if !self.is_our_host(response.url()) {
-            let host = response.url().host_str().unwrap_or_default().to_owned();
-            return Err(self.failed(
-                asked,
-                Cause::Nonsense(format!("it redirects to another host, {host}").into()),
-            ));
-        }
         let content_type = response
             .headers()
             .get(CONTENT_TYPE)
@@ -174,23 +168,14 @@ impl HttpSource {
             return Err(self.failed(asked, Cause::Nonsense(reason.into())));
         };
         let (headers, url) = (response.headers().clone(), response.url().clone());
-        let mut body = BytesMut::new();
-        while let Some(piece) = response
-            .chunk()
+        let body = take_page(&mut response, self.options.page_limit)
             .await
-            .map_err(|error| self.failed(asked, cause_of(&error)))?
-        {
-            if body.len() + piece.len() > self.options.page_limit {
-                let reason = format!("it is larger than {} bytes", self.options.page_limit);
-                return Err(self.failed(asked, Cause::Nonsense(reason.into())));
-            }
-            body.extend_from_slice(&piece);
-        }
+            .map_err(|cause| self.failed(asked, cause))?;
         Ok(Received {
             format,
             headers,
             url,
-            body: body.into(),
+            body,
         })
     }
 
@@ -209,15 +194,6 @@ impl HttpSource {
         })
     }
 
-    /// An index that redirects elsewhere is a portal, or forwards names to somebody we were not told to trust.
-    fn is_our_host(&self, url: &Url) -> bool {
-        url.host_str() == self.index.host_str()
-    }
-
-    pub(super) fn failed(&self, asked: impl std::fmt::Display, cause: Cause) -> SourceError {
-        SourceError::unavailable(asked, &self.label, cause)
-    }
-
     fn nonsense(&self, asked: &str, error: &simple::ReadPageError) -> SourceError {
         let mut text = error.to_string();
         let mut next = error.source();
@@ -229,60 +205,20 @@ impl HttpSource {
     }
 }
 
-/// What a transport error means to us; the telling part of it is deep in its chain.
-pub(super) fn cause_of(error: &reqwest::Error) -> Cause {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(next) = deepest.source() {
-        deepest = next;
-    }
-    let text: Arc<str> = deepest.to_string().into();
-    if error.is_connect() {
-        Cause::Connect(text)
-    } else if error.is_redirect() {
-        Cause::Nonsense(text)
-    } else if error.is_timeout() {
-        Cause::Broken("it stalled".into())
-    } else {
-        Cause::Broken(text)
-    }
-}
-
-/// What a status that is no answer means; a tier's own explanation is handed on.
-pub(super) async fn explain(response: reqwest::Response) -> Cause {
-    let status = response.status();
-    if matches!(
-        status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-    ) {
-        return Cause::Refused(status);
-    }
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    if content_type.is_none_or(|value| !value.starts_with("application/problem+json")) {
-        return Cause::Status(status);
-    }
-    #[derive(serde::Deserialize)]
-    struct Problem {
-        detail: Option<String>,
-    }
-    let read = response
-        .bytes()
-        .await
-        .ok()
-        .filter(|bytes| bytes.len() <= EXPLANATION_LIMIT);
-    let problem = read.and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok());
-    match problem.and_then(|problem| problem.detail) {
-        Some(detail) => Cause::Relayed(
-            detail
-                .chars()
-                .filter(|c| !c.is_control())
-                .collect::<String>()
-                .into(),
-        ),
-        None => Cause::Status(status),
-    }
+/// Whether an index without the project sends its clients on to PyPI for it, as some private ones do. That is
+/// how they say "not here"; who is to be asked next is for this tier's configuration to say.
+fn forwards(asked: &Url, to: &Url) -> bool {
+    let name = |url: &Url| {
+        url.path()
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .map(str::to_owned)
+    };
+    let is_pypi = Url::parse(PYPI).is_ok_and(|pypi| {
+        pypi.host() == to.host() && pypi.scheme() == to.scheme() && to.path().starts_with(pypi.path())
+    });
+    is_pypi && name(asked) == name(to)
 }
 
 /// What the tiers above say they did.

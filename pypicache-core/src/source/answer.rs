@@ -85,6 +85,9 @@ pub struct FileReply {
     pub part: Option<(u64, u64)>,
     /// The whole file's digest, where known: the strong validator.
     pub sha256: Option<Sha256>,
+    /// The upstream says that these bytes are an encoding of the file (`Content-Encoding`), asked not to or not. They
+    /// may be the file all the same: only its digest tells.
+    pub encoded: bool,
     /// Which caches it passed.
     pub trail: Trail,
 }
@@ -101,6 +104,7 @@ impl FileReply {
                     size: None,
                     part: None,
                     sha256: Some(sha256),
+                    encoded: false,
                     trail: Trail::default(),
                 });
             }
@@ -126,6 +130,7 @@ impl FileReply {
             size: Some(size),
             part,
             sha256: Some(sha256),
+            encoded: false,
             trail: Trail::default(),
         })
     }

@@ -1,6 +1,7 @@
 //! How a source is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Validators;
 use crate::model::{FileEntry, FilePath};
@@ -14,6 +15,49 @@ pub struct Ask {
     pub validators: Option<Validators>,
     /// The tiers that the question came through, nearest last.
     pub via: Via,
+    /// Which of a page's files are wanted.
+    pub view: View,
+    /// How long the asker waits for the beginning of an answer, where it has a choice; sources have bounds of
+    /// their own as well.
+    pub patience: Option<Duration>,
+    /// The only upstream that may hear of this (its index URL): what is held of the project came from a source of
+    /// that upstream's own, so it is nobody else's business.
+    pub leg: Option<Arc<str>>,
+}
+
+/// How much shorter each tier waits than the one below it, so that the one that waits in vain tells the others why.
+const TIER_STEP: Duration = Duration::from_millis(100);
+
+impl Ask {
+    /// How long to wait for the beginning of an answer: within a bound of one's own and the asker's patience, and
+    /// less the more tiers wait behind.
+    #[must_use]
+    pub fn patience_within(&self, bound: Duration) -> Duration {
+        let tiers = u32::try_from(self.via.len()).unwrap_or(u32::MAX);
+        let ours = bound
+            .saturating_sub(TIER_STEP.saturating_mul(tiers))
+            .max(bound / 2);
+        self.patience.map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    /// The same without validators: for an asker that has nothing to be confirmed.
+    #[must_use]
+    pub fn without_validators(&self) -> Self {
+        Self {
+            validators: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Which files of a page are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum View {
+    /// All that the origin lists.
+    #[default]
+    Everything,
+    /// Those that can be installed right now, without anybody being asked. Goes with [`Reach::HeldOnly`].
+    Held,
 }
 
 /// How far a question may travel: the request's `Cache-Control` (RFC 9111 section 5.2.1) in three words.
@@ -46,6 +90,18 @@ impl Via {
         chain
             .split(',')
             .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
+    }
+
+    /// How many tiers it names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |chain| chain.split(',').count())
+    }
+
+    /// Whether the question came straight from its asker.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The value for the next request, with the tier of this pseudonym added.
@@ -167,6 +223,20 @@ impl ByteRange {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn tiers_further_up_give_up_sooner() {
+        let second = Duration::from_secs(1);
+        let mut ask = Ask::default();
+        assert_eq!(ask.patience_within(second), second);
+        ask.via = Via::received("1.1 laptop, 1.1 team");
+        assert_eq!(ask.patience_within(second), Duration::from_millis(800));
+        ask.patience = Some(Duration::from_millis(300));
+        assert_eq!(ask.patience_within(second), Duration::from_millis(300));
+        ask = Ask::default();
+        ask.via = Via::received(&vec!["1.1 x"; 50].join(","));
+        assert_eq!(ask.patience_within(second), second / 2);
+    }
 
     #[test]
     fn via_grows_and_finds_loops() {

@@ -25,15 +25,11 @@ pub enum SourceError {
         asked: Arc<str>,
     },
     /// The question came back to a tier that it had passed.
-    #[error(
-        "the upstreams form a loop: this tier was asked for {asked} by itself (Via: {via}); point one of them elsewhere"
-    )]
-    Loop {
-        /// What was asked for.
-        asked: Arc<str>,
-        /// The way it took.
-        via: Arc<str>,
-    },
+    #[error("the upstreams form a loop: {0}")]
+    Loop(
+        /// Who noticed, and the way the question took.
+        Arc<str>,
+    ),
     /// The range that was asked for lies outside the file.
     #[error("the range lies outside the file of {size} bytes")]
     RangeOutside {
@@ -57,9 +53,18 @@ pub enum SourceError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// No connection: name resolution, refusal, TLS.
+    /// Its host name cannot be resolved.
+    #[error("no address: {0}")]
+    Name(Arc<str>),
+    /// No connection: nobody there, or no way to it.
     #[error("no connection: {0}")]
     Connect(Arc<str>),
+    /// It cannot prove who it is.
+    #[error("no trusted TLS connection: {0}")]
+    Tls(Arc<str>),
+    /// It led to a place that it must not lead to: nearer to this machine than itself, or to too many places.
+    #[error("its link is not followed: {0}")]
+    Forbidden(Arc<str>),
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     TimedOut(std::time::Duration),
@@ -69,6 +74,25 @@ pub enum Cause {
     /// It answered with a status that says nothing about the thing itself.
     #[error("status {0}")]
     Status(http::StatusCode),
+    /// It asks to be left alone for a while (429 or 503 with `Retry-After`).
+    #[error("status {status}, to be asked again in {} s", wait.as_secs())]
+    Busy {
+        /// What it answered.
+        status: http::StatusCode,
+        /// For so long.
+        wait: std::time::Duration,
+    },
+    /// It failed before, and is not asked again yet.
+    #[error("it is left alone for {} ms more, since it failed before: {last}", wait.as_millis())]
+    Paused {
+        /// For so long.
+        wait: std::time::Duration,
+        /// What it failed with.
+        last: Arc<str>,
+    },
+    /// It must not hear of the thing: what is held of it came from a source of another upstream's own.
+    #[error("it is not asked, since the project belongs to {0}")]
+    Private(Arc<str>),
     /// It wants other credentials (401, 403, 407).
     #[error("access refused (status {0}): check the credentials of this upstream")]
     Refused(http::StatusCode),

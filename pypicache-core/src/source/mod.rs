@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use answer::{Answer, FileReply, HeldFile, ListReply, PageReply, Validators};
-pub use ask::{Ask, ByteRange, FileQuestion, Reach, Sibling, Via};
+pub use ask::{Ask, ByteRange, FileQuestion, Reach, Sibling, Via, View};
 pub use body::{Body, BodyError, LocalFile, READ_CHUNK};
 pub use error::{Cause, SourceError};
 pub use freshness::{Freshness, Outcome, Step, Trail};

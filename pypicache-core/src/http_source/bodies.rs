@@ -1,0 +1,67 @@
+//! Bodies of answers: taken in as long as they keep coming, cut where they are too long or only trickle.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
+use tokio::time::{Instant, timeout};
+
+use super::causes::cause_of;
+use crate::resilience::Pace;
+use crate::source::{BodyError, Cause};
+
+/// How long a page may be silent or trickle. Whoever asked for it is waiting for all of it.
+fn page_pace() -> Pace {
+    Pace::new(Duration::from_secs(2), 512)
+}
+
+/// The same for a file. Less than the 15 s of silence after which pip gives up, so that there is time to
+/// continue from elsewhere.
+fn file_pace() -> Pace {
+    Pace::new(Duration::from_secs(10), 10 * 1024)
+}
+
+/// All of a page's body, of `limit` bytes at the most after decompression.
+pub(super) async fn take_page(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, Cause> {
+    let too_long = || Cause::Nonsense(format!("it is larger than {limit} bytes").into());
+    let told = response.content_length().unwrap_or(0);
+    if told > limit as u64 {
+        return Err(too_long());
+    }
+    let mut pace = page_pace();
+    let mut body = BytesMut::with_capacity(usize::try_from(told).unwrap_or(0));
+    while let Some(piece) = next_piece(response, &mut pace).await? {
+        if body.len() + piece.len() > limit {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.into())
+}
+
+/// A file's body as it comes.
+pub(super) fn stream_file(
+    response: reqwest::Response,
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    stream::unfold(Some((response, file_pace())), |state| async move {
+        let (mut response, mut pace) = state?;
+        match next_piece(&mut response, &mut pace).await {
+            Ok(Some(piece)) => Some((Ok(piece), Some((response, pace)))),
+            Ok(None) => None,
+            Err(cause) => Some((Err(BodyError::new(cause)), None)),
+        }
+    })
+}
+
+async fn next_piece(response: &mut reqwest::Response, pace: &mut Pace) -> Result<Option<Bytes>, Cause> {
+    let stalled = || Cause::Broken("it stalled".into());
+    let began = Instant::now();
+    let piece = timeout(pace.patience(), response.chunk())
+        .await
+        .map_err(|_| stalled())?
+        .map_err(|error| cause_of(&error))?;
+    match &piece {
+        Some(bytes) if !pace.keeps_up(began.elapsed(), bytes.len() as u64) => Err(stalled()),
+        _ => Ok(piece),
+    }
+}

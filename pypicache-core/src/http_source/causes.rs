@@ -1,0 +1,104 @@
+//! What went wrong, in our words: out of transport errors, statuses, and what other tiers explain.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
+
+use super::addresses::ResolveError;
+use crate::source::Cause;
+
+/// How much of an explanation is read from an upstream's error, in bytes.
+const EXPLANATION_LIMIT: usize = 4096;
+
+/// How long an explanation is waited for.
+const EXPLANATION_PATIENCE: Duration = Duration::from_millis(300);
+
+/// What a transport error means to us; the telling part of it is deep in its chain.
+pub(super) fn cause_of(error: &reqwest::Error) -> Cause {
+    let mut deepest: &(dyn Error + 'static) = error;
+    loop {
+        if let Some(error) = deepest.downcast_ref::<ResolveError>() {
+            return match error {
+                ResolveError::Unknown { .. } => Cause::Name(error.to_string().into()),
+                ResolveError::Guarded { .. } => Cause::Forbidden(error.to_string().into()),
+            };
+        }
+        if let Some(error) = tls_error(deepest) {
+            return Cause::Tls(error.to_string().into());
+        }
+        match deepest.source() {
+            Some(next) => deepest = next,
+            None => break,
+        }
+    }
+    let text = deepest.to_string();
+    match error.is_connect() {
+        true if error.is_timeout() => Cause::Connect("nobody answers at its address".into()),
+        true => Cause::Connect(text.into()),
+        false => Cause::Broken(text.into()),
+    }
+}
+
+/// rustls's errors come wrapped in those of the operating system, which do not name them as their source.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inside = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    inside
+        .and_then(|inside| inside.downcast_ref::<rustls::Error>())
+        .or_else(|| error.downcast_ref())
+}
+
+/// What a status that is no answer means; a tier's own explanation is handed on.
+pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
+    let status = response.status();
+    if matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    ) {
+        return Cause::Refused(status);
+    }
+    if let Some(wait) = wait_of(response.headers())
+        && matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        )
+    {
+        return Cause::Busy { status, wait };
+    }
+    let content_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if content_type.is_none_or(|value| !value.starts_with("application/problem+json")) {
+        return Cause::Status(status);
+    }
+    let mut body = Vec::new();
+    while let Ok(Ok(Some(piece))) = timeout(EXPLANATION_PATIENCE, response.chunk()).await {
+        body.extend_from_slice(&piece);
+        if body.len() > EXPLANATION_LIMIT {
+            return Cause::Status(status);
+        }
+    }
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        detail: Option<String>,
+    }
+    let problem = serde_json::from_slice::<Problem>(&body).ok();
+    match problem.and_then(|problem| problem.detail) {
+        Some(detail) => {
+            let plain: String = detail.chars().filter(|c| !c.is_control()).collect();
+            Cause::Relayed(plain.into())
+        }
+        None => Cause::Status(status),
+    }
+}
+
+/// The seconds in `Retry-After` (RFC 9110 section 10.2.3). Dates are passed over: they need a common clock.
+fn wait_of(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
