@@ -5,12 +5,12 @@ use std::time::Instant;
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pypicache_core::model::{FilePath, ProjectName};
-use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, SourceError, Trail, Via};
+use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, SourceError, Trail, Via, View};
 
 use crate::negotiate::{Representation, negotiate};
 use crate::problem::{absent, failed, nothing, problem};
 use crate::respond::{self, Reply, full, insert};
-use crate::route::{Route, route};
+use crate::route::{Route, route, view};
 use crate::site::Site;
 use crate::{condition, front_page, render};
 
@@ -52,8 +52,9 @@ async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
     let Some((index, path)) = site.index_of(request.uri().path()) else {
         return (nothing(), Trail::default());
     };
+    let (view, path) = view(path);
     let ask = match ask_of(site, request.headers(), path) {
-        Ok(ask) => ask,
+        Ok(ask) => Ask { view, ..ask },
         Err(error) => return (failed(&error), Trail::default()),
     };
     match route(path) {
@@ -84,7 +85,10 @@ async fn page(
 ) -> (Reply, Trail) {
     match site.indexes[index].source.page(project, ask).await {
         Ok(Answer::Found(reply)) => {
-            let rendered = site.renderer.page(index, &reply.page, representation).await;
+            let rendered = site
+                .renderer
+                .page((index, ask.view), &reply.page, representation)
+                .await;
             (
                 respond::page(
                     rendered,
@@ -96,10 +100,15 @@ async fn page(
                 reply.trail,
             )
         }
-        Ok(Answer::Absent(freshness) | Answer::Unchanged(freshness)) => (
-            absent(&format!("project named {project}"), freshness),
-            Trail::default(),
-        ),
+        Ok(Answer::Absent(freshness) | Answer::Unchanged(freshness)) => {
+            let what = match ask.view {
+                View::Everything => format!("project named {project}"),
+                View::Held => {
+                    format!("file of {project} that is held here; /simple/{project}/ may list some")
+                }
+            };
+            (absent(&what, freshness), Trail::default())
+        }
         Err(error) => (failed(&error), Trail::default()),
     }
 }
@@ -153,7 +162,13 @@ async fn file<B>(
     } else {
         ask.reach
     };
-    let ask = Ask { reach, ..ask.clone() };
+    // What the view lists is held, so nobody is asked for it; what was evicted meanwhile is fetched again.
+    let view = View::Everything;
+    let ask = Ask {
+        reach,
+        view,
+        ..ask.clone()
+    };
     let source = &site.indexes[index].source;
     let mut answer = source.file(&question, &ask).await;
     if let Ok(Answer::Found(reply)) = &answer

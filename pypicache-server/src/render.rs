@@ -8,6 +8,7 @@ use flate2::{Compression, write::GzEncoder};
 use moka::sync::Cache;
 use pypicache_core::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
 use pypicache_core::simple;
+use pypicache_core::source::View;
 
 use crate::negotiate::{Encoding, Representation};
 
@@ -28,9 +29,12 @@ pub(crate) struct Rendered {
     pub(crate) etag: Arc<str>,
 }
 
-/// Rendered pages, by index, project and representation.
+/// The number of an index, and what it shows.
+pub(crate) type Shelf = (usize, View);
+
+/// Rendered pages, by index and view, project and representation.
 pub(crate) struct Renderer {
-    pages: Cache<(usize, ProjectName, Representation), (Arc<ProjectPage>, Rendered)>,
+    pages: Cache<(Shelf, ProjectName, Representation), (Arc<ProjectPage>, Rendered)>,
 }
 
 impl Renderer {
@@ -43,14 +47,14 @@ impl Renderer {
         }
     }
 
-    /// The page's bytes for a client of the index numbered `index`.
+    /// The page's bytes for a client.
     pub(crate) async fn page(
         &self,
-        index: usize,
+        shelf: Shelf,
         page: &Arc<ProjectPage>,
         representation: Representation,
     ) -> Rendered {
-        let key = (index, page.name.clone(), representation);
+        let key = (shelf, page.name.clone(), representation);
         if let Some((of, rendered)) = self.pages.get(&key)
             && Arc::ptr_eq(&of, page)
         {

@@ -31,6 +31,9 @@ const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 /// A file's bytes never change under their name.
 const IMMUTABLE: &str = "max-age=365000000, immutable, public";
 
+/// The longest lifetime that a stale page is sent with, in seconds.
+const STALE_LIFETIME: u64 = 60;
+
 /// Bytes in memory as a body.
 pub(crate) fn full(bytes: Bytes) -> ReplyBody {
     Either::Left(Full::new(bytes))
@@ -65,13 +68,23 @@ pub(crate) fn page(
     insert(
         headers,
         CACHE_CONTROL,
-        &format!("max-age={}, public", freshness.lifetime.as_secs()),
+        &format!("max-age={}, public", lifetime_of(freshness)),
     );
     insert(headers, AGE, &freshness.age.as_secs().to_string());
     if let Some(serial) = serial {
         insert(headers, LAST_SERIAL, &serial.to_string());
     }
     response
+}
+
+/// In seconds. Who does not look at the age must not take a stale page for good for long.
+fn lifetime_of(freshness: Freshness) -> u64 {
+    let told = freshness.lifetime.as_secs();
+    if freshness.is_fresh() {
+        told
+    } else {
+        told.min(STALE_LIFETIME)
+    }
 }
 
 /// A file, a sibling, or a part of one.

@@ -2,7 +2,18 @@
 
 use percent_encoding::percent_decode_str;
 use pypicache_core::model::{FilePath, ProjectName};
-use pypicache_core::source::Sibling;
+use pypicache_core::source::{Sibling, View};
+
+/// The prefix under which an index shows only what is held.
+const HELD: &str = "/held";
+
+/// Splits off the prefix of the view of what is held: the view, and the path below it.
+pub(crate) fn view(path: &str) -> (View, &str) {
+    match path.strip_prefix(HELD) {
+        Some(rest) if rest.starts_with("/simple") || rest.starts_with("/files/") => (View::Held, rest),
+        _ => (View::Everything, path),
+    }
+}
 
 /// What a path means, below an index's own prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +130,15 @@ mod tests {
             "/files/C:%5csix-1.0.tar.gz",
         ] {
             assert_eq!(route(path), Route::Nothing, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_view_of_what_is_held_has_the_same_routes() {
+        assert_eq!(view("/held/simple/six/"), (View::Held, "/simple/six/"));
+        assert_eq!(view("/held/files/pypi/x"), (View::Held, "/files/pypi/x"));
+        for path in ["/simple/held/", "/held", "/held/", "/heldsimple/", "/held/x"] {
+            assert_eq!(view(path), (View::Everything, path));
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::held::HeldPage;
 use super::transfer::{Order, Progress, State, blocking, follow};
 use crate::model::{FileEntry, FilePath, ProjectName, ProjectPage, Sha256};
 use crate::source::{
@@ -63,8 +64,8 @@ impl Shared {
         };
         for project in &owners {
             let held = self.held(project).await;
-            if let Some(entry) = held.and_then(|held| entry_on(&held.page, &question.path)) {
-                return Ok(Answer::Found(entry));
+            if let Some(entry) = held.and_then(|held| held.entry(&question.path).cloned()) {
+                return Ok(Answer::Found(Arc::new(entry)));
             }
         }
         let mut absent = crate::source::Freshness::default();
@@ -95,27 +96,39 @@ impl Shared {
 
     /// The complete file or sibling, where the store has it.
     pub(super) async fn held_file(self: &Arc<Self>, entry: &FileEntry, sibling: Sibling) -> Option<HeldFile> {
-        let (shared, path, listed) = (self.clone(), entry.path.clone(), listed_digest(entry, sibling));
-        let read = move || {
-            let noted = || {
-                shared.store.read_record::<Sha256>(
-                    RecordKind::Digest,
-                    &shared.name,
-                    &digest_key(&path, sibling),
-                )
-            };
-            let Some(sha256) = listed.or_else(noted) else {
-                return Ok(None);
-            };
-            shared.store.blob(sha256)
+        let (shared, entry) = (self.clone(), entry.clone());
+        let read = move || match shared.known_digest(&entry, sibling) {
+            Some(sha256) => shared.blob(&entry, sha256),
+            None => Ok(None),
         };
-        match blocking(read).await {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(file = %entry.path, store = %self.store, %error, "a held file cannot be read and counts as not held");
-                None
-            }
-        }
+        blocking(read).await.ok()?
+    }
+
+    /// Whether the store has it. Blocks.
+    pub(super) fn has_file(&self, entry: &FileEntry, sibling: Sibling) -> bool {
+        let sha256 = self.known_digest(entry, sibling);
+        sha256.is_some_and(|sha256| self.store.has_blob(sha256))
+    }
+
+    /// Whether the store has anything of the page. Blocks.
+    pub(super) fn has_any_file(&self, held: &HeldPage) -> bool {
+        let mut files = held.page.files.iter();
+        files.any(|file| self.has_file(file, Sibling::File))
+    }
+
+    /// The digest that the page tells, else the one of the bytes that came first. Blocks.
+    fn known_digest(&self, entry: &FileEntry, sibling: Sibling) -> Option<Sha256> {
+        let noted = || {
+            let key = digest_key(&entry.path, sibling);
+            self.store.read_record(RecordKind::Digest, &self.name, &key)
+        };
+        listed_digest(entry, sibling).or_else(noted)
+    }
+
+    fn blob(&self, entry: &FileEntry, sha256: Sha256) -> std::io::Result<Option<HeldFile>> {
+        self.store.blob(sha256).inspect_err(|error| {
+            tracing::warn!(file = %entry.path, store = %self.store, %error, "a held file cannot be read and counts as not held");
+        })
     }
 
     /// Notes the digest of something whose page does not tell it. Other bytes under the same name are

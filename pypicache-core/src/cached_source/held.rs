@@ -1,18 +1,27 @@
-//! What a cache keeps of a page, and the pure rules about it: how old it is, and whether a new word replaces it.
+//! What a cache keeps of a page, and the pure rules about it: how old it is, how long it may be shown, and whether
+//! a new word replaces it. All of them are told the time.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CoreMetadata, FileKind, ProjectPage};
+use super::options::{CacheOptions, Retention};
+use crate::model::{CoreMetadata, FileEntry, FileKind, FilePath, ProjectPage, Yanked};
 use crate::source::{Freshness, Validators};
+
+/// How far ahead of this machine's clock a record may be before its own word about its age counts for nothing.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// The origin's last word on one project, as this tier heard it. This is also the record on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HeldPage {
     /// The page, or the last one before the project vanished.
     pub(super) page: Arc<ProjectPage>,
+    /// Files that were on the page once and are held: locked links to them go on working.
+    #[serde(default)]
+    vanished: Vec<FileEntry>,
     /// The origin has since said that the project does not exist. The page serves locked links only.
     pub(super) gone: bool,
     pub(super) validators: Option<Validators>,
@@ -21,6 +30,12 @@ pub(super) struct HeldPage {
     /// Its age when it was heard.
     age_then: Duration,
     lifetime: Duration,
+    /// How long past its lifetime it may be shown while the origin cannot be asked; `None`: for ever.
+    #[serde(default)]
+    stale_for: Option<Duration>,
+    /// The page with vanished files among the others, where they are to be shown.
+    #[serde(skip)]
+    offered: Option<Arc<ProjectPage>>,
 }
 
 /// Whether a new page takes the place of the held one.
@@ -37,49 +52,156 @@ pub(super) enum Verdict {
 impl HeldPage {
     pub(super) fn new(
         page: Arc<ProjectPage>,
+        vanished: Vec<FileEntry>,
         validators: Option<Validators>,
         freshness: Freshness,
         now: SystemTime,
+        options: &CacheOptions,
     ) -> Self {
-        Self {
+        let held = Self {
             page,
+            vanished,
             gone: false,
             validators,
             heard_at: now,
             age_then: freshness.age,
-            lifetime: freshness.lifetime,
-        }
+            lifetime: capped(freshness, options),
+            stale_for: options.max_stale,
+            offered: None,
+        };
+        held.offering(options.vanished)
     }
 
     /// The same page, confirmed by the origin.
-    pub(super) fn confirmed(&self, freshness: Freshness, now: SystemTime) -> Self {
+    pub(super) fn confirmed(&self, freshness: Freshness, now: SystemTime, options: &CacheOptions) -> Self {
         Self {
             gone: false,
             heard_at: now,
             age_then: freshness.age,
-            lifetime: freshness.lifetime,
+            lifetime: capped(freshness, options),
+            stale_for: options.max_stale,
             ..self.clone()
         }
     }
 
     /// The origin says that the project is no more.
-    pub(super) fn vanished(&self, freshness: Freshness, now: SystemTime) -> Self {
+    pub(super) fn vanished(&self, freshness: Freshness, now: SystemTime, options: &CacheOptions) -> Self {
         Self {
             gone: true,
             validators: None,
-            ..self.confirmed(freshness, now)
+            ..self.confirmed(freshness, now, options)
         }
     }
 
-    /// Age and lifetime now. A clock that was set back makes nothing younger than when it was heard.
+    /// Puts vanished files on the page, as far as they are to be shown.
+    pub(super) fn offering(mut self, retention: Retention) -> Self {
+        let is_shown = retention != Retention::Drop && !self.vanished.is_empty() && !self.is_quarantined();
+        self.offered = is_shown.then(|| {
+            let mut page = ProjectPage::clone(&self.page);
+            page.files.extend(self.vanished.iter().cloned().map(|mut file| {
+                if retention == Retention::Mark && !file.yanked.is_yanked() {
+                    file.yanked = Yanked::Because("no longer offered by the index it came from".to_owned());
+                }
+                file
+            }));
+            Arc::new(page)
+        });
+        self
+    }
+
+    /// The page as it is shown.
+    pub(super) fn offered(&self) -> &Arc<ProjectPage> {
+        self.offered.as_ref().unwrap_or(&self.page)
+    }
+
+    /// The entry of a file that is or was on the page. What is quarantined is not handed out at all.
+    pub(super) fn entry(&self, path: &FilePath) -> Option<&FileEntry> {
+        self.page.file(path).or_else(|| {
+            let mut vanished = self.vanished.iter().filter(|_| !self.is_quarantined());
+            vanished.find(|file| file.path == *path)
+        })
+    }
+
+    /// How many files it knows of.
+    pub(super) fn len(&self) -> usize {
+        self.page.files.len() + self.vanished.len()
+    }
+
+    fn is_quarantined(&self) -> bool {
+        self.page.status.marker == "quarantined"
+    }
+
+    /// The upstream that the project belongs to, where it came from a source of that upstream's own and not from
+    /// the one that all upstreams of the source `name` are equals for.
+    pub(super) fn leg(&self, name: &str) -> Option<Arc<str>> {
+        self.page.files.first().and_then(|file| leg_of(file, name))
+    }
+
+    /// Age and lifetime now. A clock that was set back makes nothing younger than when it was heard; a record from
+    /// the future has lost its claim to be fresh.
     pub(super) fn freshness(&self, now: SystemTime) -> Freshness {
-        let rest = now.duration_since(self.heard_at).unwrap_or_default();
+        let (rest, ahead) = match now.duration_since(self.heard_at) {
+            Ok(rest) => (rest, Duration::ZERO),
+            Err(error) => (Duration::ZERO, error.duration()),
+        };
+        let lost = if ahead > CLOCK_TOLERANCE {
+            self.lifetime
+        } else {
+            Duration::ZERO
+        };
         Freshness {
-            age: self.age_then,
+            age: self.age_then.max(lost),
             lifetime: self.lifetime,
         }
         .after(rest)
     }
+
+    /// Whether it may still be shown while the origin cannot be asked.
+    pub(super) fn is_servable(&self, now: SystemTime) -> bool {
+        let Freshness { age, lifetime } = self.freshness(now);
+        self.stale_for
+            .is_none_or(|bound| age.saturating_sub(lifetime) <= bound)
+    }
+}
+
+/// The lifetime that counts here: what is left of the origin's, within the configured cap.
+fn capped(freshness: Freshness, options: &CacheOptions) -> Duration {
+    let cap = options.max_lifetime.map(|cap| freshness.age.saturating_add(cap));
+    cap.map_or(freshness.lifetime, |cap| freshness.lifetime.min(cap))
+}
+
+/// The upstream that alone may be asked for the file: see [`HeldPage::leg`].
+pub(super) fn leg_of(file: &FileEntry, name: &str) -> Option<Arc<str>> {
+    let source = file.path.as_str().split('/').next();
+    let link = file.link.as_ref().filter(|_| source != Some(name));
+    link.map(|link| link.upstream.clone())
+}
+
+/// What was on the held page and is not on the new one: the candidates for being kept.
+pub(super) fn missing(held: &HeldPage, new: &ProjectPage) -> Vec<FileEntry> {
+    let listed: HashSet<_> = new.files.iter().map(|file| &file.filename).collect();
+    let known = held.page.files.iter().chain(&held.vanished);
+    known
+        .filter(|file| !listed.contains(&file.filename))
+        .cloned()
+        .collect()
+}
+
+/// Files that were known with other bytes than the new page tells: the known entry and where it stands on the new page.
+pub(super) fn changed(held: &HeldPage, new: &ProjectPage) -> Vec<(usize, FileEntry)> {
+    let known: HashMap<_, _> = held
+        .page
+        .files
+        .iter()
+        .chain(&held.vanished)
+        .map(|file| (&file.filename, file))
+        .collect();
+    let differs = |(number, file): (usize, &FileEntry)| {
+        let before = known.get(&file.filename)?;
+        let (old, new) = (before.hashes.get_sha256()?, file.hashes.get_sha256()?);
+        (old != new).then(|| (number, FileEntry::clone(before)))
+    };
+    new.files.iter().enumerate().filter_map(differs).collect()
 }
 
 /// Compares a new page with what is held (`None`: nothing).
@@ -136,7 +258,118 @@ mod tests {
             age: Duration::from_secs(100),
             lifetime: Duration::from_secs(600),
         };
-        HeldPage::new(Arc::new(page), None, freshness, clock.now())
+        HeldPage::new(
+            Arc::new(page),
+            Vec::new(),
+            None,
+            freshness,
+            clock.now(),
+            &CacheOptions::default(),
+        )
+    }
+
+    fn paths(page: &ProjectPage) -> Vec<&str> {
+        page.files.iter().map(|file| file.path.as_str()).collect()
+    }
+
+    #[test]
+    fn a_cap_shortens_what_is_left_and_never_lengthens() {
+        let options = |cap| CacheOptions {
+            max_lifetime: Some(Duration::from_secs(cap)),
+            ..CacheOptions::default()
+        };
+        let told = Freshness {
+            age: Duration::from_secs(500),
+            lifetime: Duration::from_secs(600),
+        };
+        assert_eq!(capped(told, &options(30)), Duration::from_secs(530));
+        assert_eq!(capped(told, &options(3000)), Duration::from_secs(600));
+        assert_eq!(capped(told, &CacheOptions::default()), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_stale_but_servable() {
+        let clock = Clock::manual();
+        let held = held(page(1, None), &clock);
+        let shortly_before = clock.now() - Duration::from_secs(200);
+        assert!(held.freshness(shortly_before).is_fresh());
+        let long_before = clock.now() - Duration::from_secs(86_400);
+        assert!(!held.freshness(long_before).is_fresh());
+        assert!(held.is_servable(long_before));
+    }
+
+    #[test]
+    fn a_bound_on_staleness_counts_from_the_end_of_the_lifetime() {
+        let clock = Clock::manual();
+        let options = CacheOptions {
+            max_stale: Some(Duration::from_secs(60)),
+            ..CacheOptions::default()
+        };
+        let freshness = Freshness::new(Duration::from_secs(600));
+        let held = HeldPage::new(
+            Arc::new(page(1, None)),
+            Vec::new(),
+            None,
+            freshness,
+            clock.now(),
+            &options,
+        );
+        clock.advance(Duration::from_secs(660));
+        assert!(held.is_servable(clock.now()));
+        clock.advance(Duration::from_secs(1));
+        assert!(!held.is_servable(clock.now()));
+    }
+
+    #[test]
+    fn vanished_files_are_shown_as_told_and_never_of_a_quarantined_project() {
+        let clock = Clock::manual();
+        let (before, now) = (held(page(3, None), &clock), page(1, None));
+        let vanished = missing(&before, &now);
+        assert_eq!(vanished.len(), 2);
+        let of = |page: ProjectPage, retention| {
+            let options = CacheOptions {
+                vanished: retention,
+                ..CacheOptions::default()
+            };
+            HeldPage::new(
+                Arc::new(page),
+                vanished.clone(),
+                None,
+                Freshness::default(),
+                clock.now(),
+                &options,
+            )
+        };
+        let path = vanished[0].path.clone();
+        let dropped = of(now.clone(), Retention::Drop);
+        assert_eq!(paths(dropped.offered()), ["pypi/x/six-1.0.tar.gz"]);
+        assert!(dropped.entry(&path).is_some(), "locked links go on working");
+        assert_eq!(of(now.clone(), Retention::Keep).offered().files.len(), 3);
+        let marked = of(now.clone(), Retention::Mark);
+        assert!(
+            marked.offered().files[1].yanked.is_yanked() && !marked.offered().files[0].yanked.is_yanked()
+        );
+        let mut quarantined = now;
+        quarantined.files.clear();
+        quarantined.status.marker = "quarantined".into();
+        let kept = of(quarantined, Retention::Keep);
+        assert!(kept.offered().files.is_empty() && kept.entry(&path).is_none());
+    }
+
+    #[test]
+    fn other_bytes_under_a_known_name_are_noticed() {
+        let clock = Clock::manual();
+        let digest = |text: &[u8]| crate::model::Sha256::of(text);
+        let with = |bytes: &[u8]| {
+            let mut page = page(2, None);
+            page.files[1].hashes = crate::model::Digests::sha256(digest(bytes));
+            page
+        };
+        let held = held(with(b"old"), &clock);
+        assert!(changed(&held, &with(b"old")).is_empty());
+        let found = changed(&held, &with(b"new"));
+        assert_eq!((found.len(), found[0].0), (1, 1));
+        assert_eq!(found[0].1.hashes.get_sha256(), Some(digest(b"old")));
     }
 
     #[test]
@@ -153,7 +386,7 @@ mod tests {
     fn a_clock_set_back_makes_nothing_younger() {
         let clock = Clock::manual();
         let held = held(page(1, None), &clock);
-        let earlier = clock.now() - Duration::from_secs(3600);
+        let earlier = clock.now() - Duration::from_secs(200);
         assert_eq!(held.freshness(earlier).age, Duration::from_secs(100));
     }
 

@@ -3,10 +3,11 @@
 //! This is the tier. It knows nothing of HTTP: nested or chained with other sources it behaves the same, and
 //! put in front of another tier it inherits that one's ages instead of adding a lifetime of its own.
 //!
-//! A **page** (`pages`) is answered from memory or disk while it is fresh; when stale it is confirmed by a conditional question;
-//! while the source behind is slow or broken, the held page goes out with its age. A **file** (`files`) is answered
-//! from the store, or carried in by one `transfer` that every asker follows. METADATA that no upstream
-//! offers is taken out of the wheel (`siblings`).
+//! A **page** (`pages`) is answered from memory or disk while it is fresh; when stale it is confirmed by a conditional question
+//! (`hearing`); while the source behind is slow or broken, the held page goes out with its age, whole or cut down to
+//! what can be installed (`views`). The rules about ages and replacement are in `held`. A **file** (`files`) is
+//! answered from the store, or carried in by one `transfer` that every asker follows. METADATA that no upstream
+//! offers is taken out of the wheel (`siblings`). The **project list** (`projects`) is one record.
 //!
 //! | asked for | held, fresh | held, stale | not held |
 //! |---|---|---|---|
@@ -15,20 +16,22 @@
 
 mod files;
 mod flight;
+mod hearing;
 mod held;
+mod options;
 mod pages;
+mod projects;
 mod siblings;
 mod transfer;
+mod views;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::Clock;
 use crate::model::{FilePath, ProjectName};
 use crate::source::{
     Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, Reach, Sibling,
@@ -37,34 +40,9 @@ use crate::source::{
 use crate::store::DiskStore;
 use flight::Flights;
 use held::HeldPage;
+pub use options::{CacheOptions, Files, Retention, Unreachable};
+use projects::ListLanding;
 use transfer::Progress;
-
-/// How a [`CachedSource`] behaves; the defaults suit PyPI and other tiers alike.
-#[derive(Debug, Clone)]
-pub struct CacheOptions {
-    /// Never ask the source behind; answer from what is held.
-    pub offline: bool,
-    /// How long a held, stale page may wait for its confirmation before it goes out as it is.
-    pub patience: Duration,
-    /// For how long after a failure held pages do not wait at all (confirmation goes on behind).
-    pub wariness: Duration,
-    /// How many files on pages are kept in memory, counted over all pages.
-    pub pages_in_memory: u64,
-    /// What tells the time.
-    pub clock: Clock,
-}
-
-impl Default for CacheOptions {
-    fn default() -> Self {
-        Self {
-            offline: false,
-            patience: Duration::from_millis(500),
-            wariness: Duration::from_secs(5),
-            pages_in_memory: 500_000,
-            clock: Clock::system(),
-        }
-    }
-}
 
 /// A source with a store in front. Clones share everything.
 #[derive(Clone)]
@@ -98,6 +76,7 @@ struct Shared {
     options: CacheOptions,
     pages: moka::sync::Cache<ProjectName, Arc<HeldPage>>,
     page_flights: Flights<ProjectName, PageLanding>,
+    list_flights: Flights<(), ListLanding>,
     transfers: Flights<FileKey, Progress>,
     sibling_flights: Flights<FileKey, Option<Result<Answer<Bytes>, SourceError>>>,
     /// Absences that the origin told, while they count.
@@ -115,7 +94,7 @@ impl CachedSource {
     /// apart in a shared store, and stands in `Cache-Status`.
     pub fn new(name: &str, inner: impl IndexSource, store: DiskStore, options: CacheOptions) -> Self {
         let pages = moka::sync::Cache::builder()
-            .weigher(|_, held: &Arc<HeldPage>| u32::try_from(held.page.files.len() + 10).unwrap_or(u32::MAX))
+            .weigher(|_, held: &Arc<HeldPage>| u32::try_from(held.len() + 10).unwrap_or(u32::MAX))
             .max_capacity(options.pages_in_memory)
             .build();
         let shared = Shared {
@@ -125,6 +104,7 @@ impl CachedSource {
             options,
             pages,
             page_flights: Flights::new(Option::is_some),
+            list_flights: Flights::new(Option::is_some),
             // A complete transfer is followed until its file stands in the store.
             transfers: Flights::new(|_| false),
             sibling_flights: Flights::new(Option::is_some),

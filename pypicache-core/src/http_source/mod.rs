@@ -35,7 +35,7 @@ pub use credentials::{Credentials, Netrc, NetrcError};
 
 use crate::model::ProjectName;
 use crate::source::{
-    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError,
+    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
 };
 use addresses::OwnZone;
 
@@ -128,6 +128,7 @@ impl HttpSource {
     /// Whether this upstream may hear of the question at all.
     fn is_meant(&self, asked: impl fmt::Display, ask: &Ask) -> Result<(), SourceError> {
         match &ask.leg {
+            _ if ask.reach == Reach::HeldOnly => Err(SourceError::not_held(asked)),
             Some(leg) if *leg != self.label => Err(self.failed(asked, Cause::Private(leg.clone()))),
             _ => Ok(()),
         }

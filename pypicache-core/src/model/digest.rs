@@ -100,7 +100,7 @@ impl fmt::Debug for Sha256Hasher {
 
 /// The digests that a page lists for one file: algorithm (lower case) to hexadecimal digits (lower case).
 ///
-/// PEP 691 allows any algorithm of Python's `hashlib`; we check SHA-256 and hand the others on.
+/// PEP 691 allows any algorithm of Python's `hashlib`; [`super::Checksum`] says which of them are checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digests(BTreeMap<String, String>);
@@ -113,7 +113,7 @@ impl Digests {
     }
 
     /// Adds one digest if it is well formed: an algorithm we know of and as many digits as it has.
-    /// Returns whether it was; PROTOCOL: bad ones are ignored, never passed on.
+    /// Returns whether it was: bad ones are ignored, never passed on.
     pub fn insert(&mut self, algorithm: &str, digits: &str) -> bool {
         let algorithm = algorithm.to_ascii_lowercase();
         let expected = match algorithm.as_str() {

@@ -4,6 +4,7 @@
 //! form, a [`FileName`] never holds a path separator, a [`FilePath`] never leaves its root. Code further
 //! inside need not look again. Nothing here reads or writes a wire format (see [`crate::simple`]) or a disk.
 
+mod checksum;
 mod digest;
 mod file_name;
 mod file_path;
@@ -11,6 +12,7 @@ mod list;
 mod page;
 mod project;
 
+pub use checksum::{Checksum, ChecksumError};
 pub use digest::{Digests, ParseDigestError, Sha256, Sha256Hasher};
 pub use file_name::{FileKind, FileName, InvalidFileName};
 pub use file_path::{FilePath, InvalidFilePath};

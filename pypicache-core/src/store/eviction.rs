@@ -1,4 +1,5 @@
-//! Keeping all blobs together below a cap, by removing those that were not used for longest.
+//! Keeping everything together below a cap, by removing what was not used for longest: unfinished files that
+//! nobody is at first, then blobs.
 //!
 //! The sum is kept in memory and corrected by each sweep, which looks at the disk: other processes may add
 //! and remove too. A reader that has a blob open keeps it until it closes it.
@@ -8,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// How many bytes the blobs take, and how many they may.
+use super::staging::is_being_written;
+
+/// How many bytes the blobs and unfinished files take, and how many they may.
 pub(super) struct Usage {
     blobs: PathBuf,
+    partial: PathBuf,
     max_size: Option<u64>,
     /// `None` until the disk was looked at. A std mutex: held for a sweep, never across an await.
     total: Mutex<Option<u64>>,
@@ -23,9 +27,10 @@ struct Blob {
 }
 
 impl Usage {
-    pub(super) fn new(blobs: PathBuf, max_size: Option<u64>) -> Self {
+    pub(super) fn new(root: &Path, max_size: Option<u64>) -> Self {
         Self {
-            blobs,
+            blobs: root.join("blobs"),
+            partial: root.join("partial"),
             max_size,
             total: Mutex::new(None),
         }
@@ -37,43 +42,58 @@ impl Usage {
         let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
         let known = total
             .map(|sum| sum + size)
-            .unwrap_or_else(|| list(&self.blobs).iter().map(|blob| blob.size).sum());
+            .unwrap_or_else(|| self.list().iter().map(|blob| blob.size).sum());
         *total = Some(if known > max_size {
-            sweep(&self.blobs, max_size)
+            self.sweep(max_size)
         } else {
             known
         });
     }
-}
 
-/// Removes blobs until they fit, and gives what is left.
-fn sweep(directory: &Path, max_size: u64) -> u64 {
-    let mut blobs = list(directory);
-    blobs.sort_by_key(|blob| blob.last_use);
-    let mut total: u64 = blobs.iter().map(|blob| blob.size).sum();
-    for blob in blobs {
-        if total <= max_size {
-            break;
+    /// Removes files until the rest fits, and gives what is left.
+    fn sweep(&self, max_size: u64) -> u64 {
+        let blobs = self.list();
+        let mut total: u64 = blobs.iter().map(|blob| blob.size).sum();
+        for blob in blobs {
+            if total <= max_size {
+                break;
+            }
+            match fs::remove_file(&blob.path) {
+                Ok(()) => total -= blob.size,
+                Err(error) => {
+                    tracing::warn!(path = %blob.path.display(), %error, "a file cannot be evicted");
+                }
+            }
         }
-        match fs::remove_file(&blob.path) {
-            Ok(()) => total -= blob.size,
-            Err(error) => tracing::warn!(path = %blob.path.display(), %error, "a blob cannot be evicted"),
-        }
+        total
     }
-    total
+
+    /// Everything that counts, what is to go first in front. Files under way do not count yet.
+    fn list(&self) -> Vec<Blob> {
+        let mut unfinished = files_of(&self.partial);
+        unfinished.retain(|blob| !is_being_written(&blob.path));
+        let shards = entries(&self.blobs).map(|shard| shard.path());
+        let mut blobs: Vec<_> = shards.flat_map(|shard| files_of(&shard)).collect();
+        for files in [&mut unfinished, &mut blobs] {
+            files.sort_by_key(|blob| blob.last_use);
+        }
+        unfinished.append(&mut blobs);
+        unfinished
+    }
 }
 
-fn list(directory: &Path) -> Vec<Blob> {
-    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-    entries(directory)
-        .flat_map(|shard| entries(&shard.path()).collect::<Vec<_>>())
-        .filter_map(|entry| {
-            let facts = entry.metadata().ok()?;
-            Some(Blob {
-                path: entry.path(),
-                size: facts.len(),
-                last_use: facts.modified().ok()?,
-            })
+fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+fn files_of(directory: &Path) -> Vec<Blob> {
+    let blob = |entry: fs::DirEntry| {
+        let facts = entry.metadata().ok()?;
+        Some(Blob {
+            path: entry.path(),
+            size: facts.len(),
+            last_use: facts.modified().ok()?,
         })
-        .collect()
+    };
+    entries(directory).filter_map(blob).collect()
 }

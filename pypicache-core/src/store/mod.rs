@@ -12,6 +12,7 @@
 //!   v1/
 //!     blobs/<2 digits>/<sha256>       whole, verified; the modification time is the time of last use
 //!     records/<kind>/<source>/<2 digits>/<sha256 of the key>.json
+//!     partial/<sha256 of the key>     files that did not come in whole yet, to be continued; kept for a week at most
 //!     staging/                        being written; locked by the writer, leftovers are removed at start
 //! ```
 //!
@@ -68,7 +69,7 @@ impl DiskStore {
         let directory = directory.into();
         let root = directory.join("v1");
         prepare(&directory, &root).map_err(|cause| StoreError { directory, cause })?;
-        let usage = Usage::new(root.join("blobs"), max_size);
+        let usage = Usage::new(&root, max_size);
         Ok(Self {
             shared: Arc::new(Shared { root, usage }),
         })
@@ -97,9 +98,33 @@ impl DiskStore {
         }))
     }
 
+    /// Whether the blob with this digest is here. Blocks.
+    #[must_use]
+    pub fn has_blob(&self, sha256: Sha256) -> bool {
+        self.blob_path(sha256).exists()
+    }
+
     /// An empty file to write into. Blocks.
     pub fn stage(&self) -> io::Result<Staging> {
         Staging::create(&self.shared.root.join("staging"))
+    }
+
+    /// What an earlier attempt left of the file that `key` stands for, or an empty file: to be written on at its
+    /// end, and there again for the next attempt if it is not published. While somebody else is at it, the file
+    /// is one of [`DiskStore::stage`]'s. Blocks.
+    pub fn stage_partial(&self, key: &str) -> io::Result<Staging> {
+        let name = Sha256::of(key.as_bytes()).to_hex();
+        match Staging::resume(self.shared.root.join("partial").join(name))? {
+            Some(staging) => Ok(staging),
+            None => self.stage(),
+        }
+    }
+
+    /// Leaves a file of [`DiskStore::stage_partial`] for the next attempt. Blocks.
+    pub fn put_aside(&self, staging: Staging) {
+        let size = staging.file().metadata().map_or(0, |facts| facts.len());
+        drop(staging);
+        self.shared.usage.added(size);
     }
 
     /// Makes a staged file the blob of `sha256`, durably. The caller has verified the digest. Blocks.
@@ -128,7 +153,7 @@ impl DiskStore {
 }
 
 fn prepare(directory: &Path, root: &Path) -> io::Result<()> {
-    for part in ["blobs", "records", "staging"] {
+    for part in ["blobs", "partial", "records", "staging"] {
         fs::create_dir_all(root.join(part))?;
     }
     let tag = directory.join("CACHEDIR.TAG");
@@ -138,6 +163,7 @@ fn prepare(directory: &Path, root: &Path) -> io::Result<()> {
             "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n",
         )?;
     }
+    staging::remove_forgotten(&root.join("partial"))?;
     staging::remove_leftovers(&root.join("staging"))
 }
 
@@ -179,6 +205,47 @@ mod tests {
         assert_eq!(left(), 1, "another process must not remove what is being written");
         drop(staging);
         assert_eq!(left(), 0);
+    }
+
+    #[test]
+    fn an_unfinished_file_is_continued_by_one_writer_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
+        let first = store.stage_partial("key").unwrap();
+        (&**first.file()).write_all(b"hel").unwrap();
+        let elsewhere = store.stage_partial("key").unwrap();
+        assert_eq!(elsewhere.file().metadata().unwrap().len(), 0);
+        store.put_aside(first);
+        let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
+        let second = store.stage_partial("key").unwrap();
+        assert_eq!(second.file().metadata().unwrap().len(), 3);
+        (&**second.file()).write_all(b"lo").unwrap();
+        store.publish(second, Sha256::of(b"hello")).unwrap();
+        assert_eq!(store.blob(Sha256::of(b"hello")).unwrap().unwrap().size, 5);
+        let third = store.stage_partial("key").unwrap();
+        assert_eq!(third.file().metadata().unwrap().len(), 0);
+        drop(third);
+        let left = fs::read_dir(directory.path().join("v1/partial")).unwrap().count();
+        assert_eq!(left, 0, "what is empty is not kept");
+    }
+
+    #[test]
+    fn unfinished_files_go_before_whole_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
+        let whole = store.publish_bytes(&[1; 1000]).unwrap();
+        let partial = |key: &str| {
+            let staging = store.stage_partial(key).unwrap();
+            (&**staging.file()).write_all(&[2; 1000]).unwrap();
+            staging
+        };
+        store.put_aside(partial("one"));
+        let under_way = partial("two");
+        store.publish_bytes(&[3; 1000]).unwrap();
+        assert!(store.blob(whole).unwrap().is_some());
+        let names = fs::read_dir(directory.path().join("v1/partial")).unwrap().count();
+        assert_eq!(names, 1, "what is under way stays");
+        assert_eq!(under_way.file().metadata().unwrap().len(), 1000);
     }
 
     #[test]

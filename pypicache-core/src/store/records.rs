@@ -16,6 +16,8 @@ pub enum RecordKind {
     Page,
     /// The digest of a file or sibling whose page does not tell it; the key is the file's path and suffix.
     Digest,
+    /// The project list; there is one key.
+    List,
 }
 
 impl RecordKind {
@@ -23,6 +25,7 @@ impl RecordKind {
         match self {
             Self::Page => "pages",
             Self::Digest => "digests",
+            Self::List => "lists",
         }
     }
 }

@@ -1,18 +1,36 @@
-//! Files that are being written: nobody sees them until they are published, and they vanish if they are not.
+//! Files that are being written: nobody sees them until they are published.
+//!
+//! Most vanish if they are not published. Those that may be continued stay, under the name of what they are to
+//! become, so that a later attempt goes on where this one ended.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A file in `staging/`, locked by this process. Dropping it unpublished removes it.
+/// How long an unfinished file is kept for a later attempt.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A file that is being written, locked by this process.
 #[derive(Debug)]
 pub struct Staging {
     file: Arc<File>,
     path: PathBuf,
-    published: bool,
+    on_drop: OnDrop,
+}
+
+/// What becomes of the file when nobody writes it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    Remove,
+    /// It stays if there is anything in it.
+    Keep,
+    /// It is somewhere else by now.
+    Nothing,
 }
 
 impl Staging {
@@ -26,8 +44,29 @@ impl Staging {
         Ok(Self {
             file: Arc::new(file),
             path,
-            published: false,
+            on_drop: OnDrop::Remove,
         })
+    }
+
+    /// The unfinished file at `path`, made where there is none, to be written on at its end; `None` while somebody
+    /// else writes it.
+    pub(super) fn resume(path: PathBuf) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
+        // Between opening and locking its writer may have published it: then it is no longer ours to write.
+        let (opened, named) = (file.metadata()?, fs::metadata(&path));
+        let is_same = named.is_ok_and(|named| (named.ino(), named.dev()) == (opened.ino(), opened.dev()));
+        Ok(is_same.then(|| Self {
+            file: Arc::new(file),
+            path,
+            on_drop: OnDrop::Keep,
+        }))
     }
 
     /// Open for writing and reading; may be read by others while it is written.
@@ -36,18 +75,24 @@ impl Staging {
         &self.file
     }
 
+    /// It is good for nothing: no later attempt goes on with it.
+    pub fn discard(mut self) {
+        self.on_drop = OnDrop::Remove;
+    }
+
     /// Syncs the bytes, renames the file to `target`, and syncs the directory: afterwards it survives a power cut.
     pub(super) fn publish(mut self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         rename_durably(&self.path, target)?;
-        self.published = true;
+        self.on_drop = OnDrop::Nothing;
         Ok(())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.published {
+        let is_empty = || self.file.metadata().is_ok_and(|facts| facts.len() == 0);
+        if self.on_drop == OnDrop::Remove || (self.on_drop == OnDrop::Keep && is_empty()) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -66,14 +111,33 @@ fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Whether somebody is writing the file.
+pub(super) fn is_being_written(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Removes files that no living process holds locked.
 pub(super) fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let Ok(file) = File::open(&path) else { continue };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if !is_being_written(&path) {
             tracing::debug!(path = %path.display(), "removing what an ended process left in staging");
             let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Removes unfinished files that nobody came back for.
+pub(super) fn remove_forgotten(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let written = entry.metadata().and_then(|facts| facts.modified());
+        let age = written
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
+        if age.is_some_and(|age| age > KEPT) && !is_being_written(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ const LISTEN: &str = "127.0.0.1:6283";
 const DEFAULT_SOURCE: &str = "pypi";
 
 /// Path segments that mean something else.
-const RESERVED: [&str; 3] = ["simple", "files", "-"];
+const RESERVED: [&str; 4] = ["simple", "files", "held", "-"];
 
 impl Configuration {
     /// Reads the file that `overrides` names, or the one in the usual place if there is one, and puts the
@@ -255,7 +255,7 @@ fn checked_name(file: &ConfigFile, name: &Spanned<String>, key: &str) -> Result<
         return Err(file.wrong(
             &name.span(),
             key,
-            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files)"),
+            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held)"),
         ));
     }
     Ok(text.clone())
