@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::held::HeldPage;
-use super::transfer::{Order, Progress, State, blocking, follow};
-use crate::model::{FileEntry, FilePath, ProjectName, ProjectPage, Sha256};
+use super::options::Files;
+use super::passing::verified;
+use super::transfer::{Order, Progress, State, follow};
+use crate::model::{Checksum, FileEntry};
 use crate::source::{
     Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, HeldFile, IndexSource as _, LocalFile,
 };
 use crate::source::{Outcome, Sibling, SourceError, Trail};
-use crate::store::RecordKind;
 
 /// A range that begins at most this far ahead of a running transfer waits for it; one further on is asked for by itself.
 const FOLLOW_AHEAD: u64 = 4 * 1024 * 1024;
@@ -36,113 +36,11 @@ impl Shared {
         if self.is_held_only(ask) {
             return Err(SourceError::not_held(&question.path));
         }
-        if question.facts_only || self.is_out_of_reach(question) {
+        let ask = &self.ask_for(&entry, ask);
+        if self.options.files == Files::Stream || question.facts_only || self.is_out_of_reach(question) {
             return self.passed(question, entry, ask).await;
         }
         self.followed(question, entry, ask).await
-    }
-
-    /// The page's entry for the file. The project is read from the file's name; nothing is absent before a
-    /// page that counts has been looked at.
-    pub(super) async fn entry_of(
-        self: &Arc<Self>,
-        question: &FileQuestion,
-        ask: &Ask,
-    ) -> Result<Answer<Arc<FileEntry>>, SourceError> {
-        if let Some(entry) = &question.entry {
-            return Ok(Answer::Found(entry.clone()));
-        }
-        let owners: Vec<ProjectName> = match self.strays.get(&question.path) {
-            Some(project) => vec![project],
-            None => question
-                .path
-                .file_name()
-                .owners()
-                .into_iter()
-                .map(|(project, _)| project)
-                .collect(),
-        };
-        for project in &owners {
-            let held = self.held(project).await;
-            if let Some(entry) = held.and_then(|held| held.entry(&question.path).cloned()) {
-                return Ok(Answer::Found(Arc::new(entry)));
-            }
-        }
-        let mut absent = crate::source::Freshness::default();
-        for project in &owners {
-            match self.page(project, &ask.without_validators()).await? {
-                Answer::Found(reply) => {
-                    if let Some(entry) = entry_on(&reply.page, &question.path) {
-                        return Ok(Answer::Found(entry));
-                    }
-                    if reply
-                        .trail
-                        .steps
-                        .last()
-                        .is_some_and(|step| step.outcome == Outcome::Stale)
-                    {
-                        return Err(SourceError::not_held(format_args!(
-                            "a page of {project} that is young enough to know {}",
-                            question.path
-                        )));
-                    }
-                }
-                Answer::Unchanged(_) => {}
-                Answer::Absent(freshness) => absent = freshness,
-            }
-        }
-        Ok(Answer::Absent(absent))
-    }
-
-    /// The complete file or sibling, where the store has it.
-    pub(super) async fn held_file(self: &Arc<Self>, entry: &FileEntry, sibling: Sibling) -> Option<HeldFile> {
-        let (shared, entry) = (self.clone(), entry.clone());
-        let read = move || match shared.known_digest(&entry, sibling) {
-            Some(sha256) => shared.blob(&entry, sha256),
-            None => Ok(None),
-        };
-        blocking(read).await.ok()?
-    }
-
-    /// Whether the store has it. Blocks.
-    pub(super) fn has_file(&self, entry: &FileEntry, sibling: Sibling) -> bool {
-        let sha256 = self.known_digest(entry, sibling);
-        sha256.is_some_and(|sha256| self.store.has_blob(sha256))
-    }
-
-    /// Whether the store has anything of the page. Blocks.
-    pub(super) fn has_any_file(&self, held: &HeldPage) -> bool {
-        let mut files = held.page.files.iter();
-        files.any(|file| self.has_file(file, Sibling::File))
-    }
-
-    /// The digest that the page tells, else the one of the bytes that came first. Blocks.
-    fn known_digest(&self, entry: &FileEntry, sibling: Sibling) -> Option<Sha256> {
-        let noted = || {
-            let key = digest_key(&entry.path, sibling);
-            self.store.read_record(RecordKind::Digest, &self.name, &key)
-        };
-        listed_digest(entry, sibling).or_else(noted)
-    }
-
-    fn blob(&self, entry: &FileEntry, sha256: Sha256) -> std::io::Result<Option<HeldFile>> {
-        self.store.blob(sha256).inspect_err(|error| {
-            tracing::warn!(file = %entry.path, store = %self.store, %error, "a held file cannot be read and counts as not held");
-        })
-    }
-
-    /// Notes the digest of something whose page does not tell it. Other bytes under the same name are
-    /// noticed by it later.
-    pub(super) async fn note_digest(self: &Arc<Self>, path: &FilePath, sibling: Sibling, sha256: Sha256) {
-        let (shared, key) = (self.clone(), digest_key(path, sibling));
-        let write = move || {
-            shared
-                .store
-                .write_record(RecordKind::Digest, &shared.name, &key, &sha256)
-        };
-        if let Err(error) = blocking(write).await {
-            tracing::warn!(file = %path, store = %self.store, %error, "a digest cannot be noted");
-        }
     }
 
     pub(super) fn reply_held(
@@ -203,18 +101,41 @@ impl Shared {
         if let Some(held) = self.held_file(&entry, Sibling::File).await {
             return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
         }
-        let answer = self
-            .inner
-            .file(&question.clone().with_entry(entry.clone()), ask)
-            .await?;
+        let wanted = question.clone().with_entry(entry.clone());
+        let answer = self.inner.file(&wanted, ask).await?;
         if let Answer::Found(reply) = &answer
+            && self.options.files == Files::Store
             && question.range.is_some()
             && reply.part.is_none()
         {
             // The upstream knows no ranges and would send the whole: then it is better kept.
             return self.followed(question, entry, ask).await;
         }
-        Ok(answer.map(|reply| FileReply {
+        self.handed_through(answer, question, &entry).await
+    }
+
+    /// The source's own answer, checked on its way where it is the whole file.
+    async fn handed_through(
+        self: &Arc<Self>,
+        answer: Answer<FileReply>,
+        question: &FileQuestion,
+        entry: &Arc<FileEntry>,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let reply = match answer {
+            Answer::Found(reply) => reply,
+            other => return Ok(other),
+        };
+        if reply.encoded && !question.facts_only {
+            let cause = Cause::Mismatch("it came in an encoding that was not asked for".into());
+            return Err(SourceError::unavailable(&question.path, &self.name, cause));
+        }
+        let is_whole = reply.part.is_none() && !question.facts_only;
+        let body = match is_whole {
+            true => verified(reply.body, Checksum::new(&self.digests_of(entry).await)),
+            false => reply.body,
+        };
+        Ok(Answer::Found(FileReply {
+            body,
             sha256: reply.sha256.or(entry.hashes.get_sha256()),
             trail: reply.trail.then(&self.name, Outcome::Passed),
             ..reply
@@ -245,7 +166,7 @@ impl Shared {
             }
         };
         match state {
-            State::Asking | State::Flowing { .. } => self
+            State::Asking | State::Flowing { .. } | State::Overflow { .. } => self
                 .reply_flowing(question, &entry, progress, outcome)
                 .map(Answer::Found),
             // Complete before this asker came, and merely not in its place yet: a hit.
@@ -254,11 +175,9 @@ impl Shared {
             State::Absent(freshness) => Ok(Answer::Absent(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
                 tracing::warn!(file = %question.path, %place, error = %cause, "the file cannot be kept and is passed through");
-                let answer = self.inner.file(&question.clone().with_entry(entry), ask).await?;
-                Ok(answer.map(|reply| FileReply {
-                    trail: reply.trail.then(&self.name, Outcome::Passed),
-                    ..reply
-                }))
+                let wanted = question.clone().with_entry(entry.clone());
+                let answer = self.inner.file(&wanted, ask).await?;
+                self.handed_through(answer, question, &entry).await
             }
             State::Failed(error) => Err(error),
         }
@@ -272,7 +191,7 @@ impl Shared {
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
         let size = match &progress.borrow().state {
-            State::Flowing { size, .. } => *size,
+            State::Flowing { size, .. } | State::Overflow { size, .. } => *size,
             _ => None,
         };
         let part = size.map_or(Ok(None), |size| part_of(question, size))?;
@@ -282,7 +201,7 @@ impl Shared {
         };
         let trail = Trail::of(&self.name, outcome);
         Ok(FileReply {
-            body: follow(progress, offset, length),
+            body: follow(progress, offset, length, part.is_none()),
             size,
             part,
             sha256: entry.hashes.get_sha256(),
@@ -303,15 +222,7 @@ impl Shared {
         };
         let begin = |progress: watch::Sender<Progress>| {
             let (shared, entry) = (self.clone(), entry.clone());
-            let order = Order {
-                source: self.inner.clone(),
-                question: FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()),
-                ask: ask.without_validators(),
-                store: self.store.clone(),
-                sha256: entry.hashes.get_sha256(),
-                size: entry.size,
-                name: self.name.clone(),
-            };
+            let ask = ask.clone();
             async move {
                 // Another transfer may have ended after this asker had looked and before it began its own.
                 if let Some(held) = shared.held_file(&entry, Sibling::File).await {
@@ -321,6 +232,15 @@ impl Shared {
                     });
                     return;
                 }
+                let order = Arc::new(Order {
+                    source: shared.inner.clone(),
+                    question: FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()),
+                    digests: shared.digests_of(&entry).await,
+                    ask,
+                    store: shared.store.clone(),
+                    size: entry.size,
+                    name: shared.name.clone(),
+                });
                 if let Err(error) = order.carry_out(&progress).await {
                     tracing::warn!(file = %entry.path, source = %shared.name, error = error.chain(), "a file could not be fetched");
                 }
@@ -338,23 +258,6 @@ impl Shared {
             .join(&(entry.path.clone(), Sibling::File), initial, begin);
         (flight.progress, flight.led)
     }
-}
-
-fn entry_on(page: &ProjectPage, path: &FilePath) -> Option<Arc<FileEntry>> {
-    page.file(path).cloned().map(Arc::new)
-}
-
-/// The digest that the page tells.
-fn listed_digest(entry: &FileEntry, sibling: Sibling) -> Option<Sha256> {
-    match (sibling, entry.core_metadata) {
-        (Sibling::File, _) => entry.hashes.get_sha256(),
-        (Sibling::Metadata, crate::model::CoreMetadata::Digest(sha256)) => Some(sha256),
-        (Sibling::Metadata, _) => None,
-    }
-}
-
-fn digest_key(path: &FilePath, sibling: Sibling) -> String {
-    format!("{path}{}", sibling.suffix())
 }
 
 /// Where the asked range lies, `None` for the whole.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::blocking::blocking;
 use super::flight::Flight;
 use super::held::{HeldPage, Verdict, changed, judge, missing, offer_metadata};
-use super::transfer::blocking;
 use super::{Landed, PageLanding, Shared};
 use crate::model::{FileEntry, ProjectName, ProjectPage};
 use crate::source::{

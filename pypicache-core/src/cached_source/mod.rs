@@ -14,12 +14,15 @@
 //! | page | at once | confirmed, or with its age | fetched, or "could not tell" |
 //! | file | at once | (files do not age) | streamed while it is fetched, verified at the end |
 
+mod blocking;
+mod entries;
 mod files;
 mod flight;
 mod hearing;
 mod held;
 mod options;
 mod pages;
+mod passing;
 mod projects;
 mod siblings;
 mod transfer;

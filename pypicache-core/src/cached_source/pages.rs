@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::blocking::blocking;
 use super::flight::Flight;
 use super::held::HeldPage;
 use super::options::Unreachable;
-use super::transfer::blocking;
 use super::{Landed, PageLanding, Shared};
 use crate::model::ProjectName;
 use crate::source::{Answer, Ask, Cause, Freshness, Outcome, PageReply, Reach, SourceError, Trail, View};

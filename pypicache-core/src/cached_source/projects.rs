@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::blocking::blocking;
 use super::held::HeldPage;
-use super::transfer::blocking;
 use crate::model::ProjectList;
 use crate::source::{
     Answer, Ask, Cause, Freshness, IndexSource as _, ListReply, Outcome, Reach, SourceError, Trail, View,

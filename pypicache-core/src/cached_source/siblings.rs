@@ -4,13 +4,15 @@
 //! offers it and then does not have it, METADATA is read out of the wheel: out of the held one, else by a few
 //! byte ranges, else (an upstream without ranges) out of the wheel once that has been fetched whole.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::transfer::{State, blocking};
+use super::blocking::blocking;
+use super::transfer::{Positioned, State};
 use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
 use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
 use crate::source::{
@@ -56,7 +58,7 @@ impl Shared {
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
         let begin = |told: watch::Sender<_>| {
-            let (shared, entry, ask) = (self.clone(), entry.clone(), ask.without_validators());
+            let (shared, entry, ask) = (self.clone(), entry.clone(), self.ask_for(entry, ask));
             async move {
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 if let Ok(Answer::Found(bytes)) = &answer {
@@ -91,11 +93,17 @@ impl Shared {
             let question = FileQuestion::metadata(entry.path.clone()).with_entry(entry.clone());
             match self.inner.file(&question, ask).await? {
                 Answer::Found(reply) => {
+                    let encoded = reply.encoded;
                     let bytes = reply.body.collect(METADATA_LIMIT).await;
                     let bytes = bytes.map_err(|error| {
                         self.metadata_failed(entry, Cause::Broken(error.to_string().into()))
                     })?;
-                    return self.checked(entry, bytes).map(Answer::Found);
+                    let plain = if encoded {
+                        self.decoded(entry, bytes)?
+                    } else {
+                        bytes
+                    };
+                    return self.checked(entry, plain).map(Answer::Found);
                 }
                 Answer::Unchanged(freshness) | Answer::Absent(freshness)
                     if entry.filename.kind() != FileKind::Wheel =>
@@ -128,7 +136,7 @@ impl Shared {
             .wait_for(|progress| {
                 matches!(
                     progress.state,
-                    State::Done(_) | State::Failed(_) | State::Absent(_)
+                    State::Done(_) | State::Failed(_) | State::Absent(_) | State::Overflow { .. }
                 )
             })
             .await;
@@ -176,11 +184,11 @@ impl Shared {
 
     async fn out_of_held(&self, entry: &FileEntry, wheel: HeldFile) -> Result<Bytes, SourceError> {
         let read = move || {
-            wheel_metadata(std::io::BufReader::new(Reader {
-                file: wheel,
+            let reader = Positioned {
+                file: wheel.file,
                 position: 0,
-            }))
-            .map_err(std::io::Error::other)
+            };
+            wheel_metadata(std::io::BufReader::new(reader)).map_err(std::io::Error::other)
         };
         blocking(read).await.map_err(|error| {
             self.metadata_failed(
@@ -188,6 +196,21 @@ impl Shared {
                 Cause::Nonsense(format!("no METADATA can be read from the wheel: {error}").into()),
             )
         })
+    }
+
+    /// Undoes a coding that nobody asked for, unless the bytes are right as they are.
+    fn decoded(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
+        if self.checked(entry, bytes.clone()).is_ok() && entry.core_metadata != CoreMetadata::Offered {
+            return Ok(bytes);
+        }
+        let mut plain = Vec::new();
+        let read = flate2::read::MultiGzDecoder::new(&*bytes)
+            .take(METADATA_LIMIT as u64)
+            .read_to_end(&mut plain);
+        match read {
+            Ok(_) => Ok(plain.into()),
+            Err(error) => Err(self.metadata_failed(entry, Cause::Mismatch(error.to_string().into()))),
+        }
     }
 
     fn checked(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
@@ -232,31 +255,5 @@ impl Shared {
 
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {
         SourceError::unavailable(format_args!("{}.metadata", entry.path), &self.name, cause)
-    }
-}
-
-/// Reads a shared open file from a position of its own.
-struct Reader {
-    file: HeldFile,
-    position: u64,
-}
-
-impl std::io::Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = std::os::unix::fs::FileExt::read_at(&*self.file.file, buffer, self.position)?;
-        self.position += read as u64;
-        Ok(read)
-    }
-}
-
-impl std::io::Seek for Reader {
-    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-        let position = match to {
-            std::io::SeekFrom::Start(position) => Some(position),
-            std::io::SeekFrom::End(offset) => self.file.size.checked_add_signed(offset),
-            std::io::SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = position.ok_or(std::io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
     }
 }

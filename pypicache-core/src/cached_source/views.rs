@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Shared;
+use super::blocking::blocking;
 use super::held::HeldPage;
-use super::transfer::blocking;
 use crate::model::{FileEntry, ProjectPage};
 use crate::source::{Answer, Ask, Freshness, Outcome, PageReply, Sibling, Trail};
 

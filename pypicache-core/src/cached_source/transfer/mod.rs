@@ -1,0 +1,147 @@
+//! One file on its way from the source behind to the store, with any number of readers following.
+//!
+//! The writer (`receive`) is a task of its own: it takes the body from the source, writes it to a file in the store's
+//! staging (`written`), hashes it, and tells through a watch channel how much is there. Readers (`follow`) read that
+//! file by position, as far as it has grown; a slow reader holds nobody back, a leaving one cancels nothing, and
+//! memory does not depend on the file's size. The last byte is held back until the digest was checked, so a client
+//! never gets the whole of a wrong file. Only then is the file published in the store.
+//!
+//! ```text
+//! Asking --> Flowing --(breaks off: again, by a range)--> Flowing --> Done
+//!    |          +--(disk full)--> Overflow: readers take the rest from the source themselves
+//!    +--> Absent, Failed
+//! ```
+//!
+//! What came in before a failure stays in the store, and the next transfer of the file goes on from there, in this
+//! process or another. That the two halves fit together is proved by the digest of the whole; so files without
+//! one are begun anew.
+
+mod follow;
+mod receive;
+mod written;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::blocking::blocking;
+use crate::model::{Checksum, Digests};
+use crate::source::{
+    Ask, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource, SourceError,
+};
+use crate::store::DiskStore;
+pub(super) use follow::follow;
+pub(super) use written::Positioned;
+
+/// How far a transfer has come.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    /// So many bytes may be read; all of them once the state is `Done`.
+    pub(super) readable: u64,
+    pub(super) state: State,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    /// The source was asked and has not answered yet.
+    Asking,
+    /// Bytes are coming in; the whole length in bytes where it is known.
+    Flowing { file: Arc<File>, size: Option<u64> },
+    /// Complete and verified.
+    Done(HeldFile),
+    /// There is no such file.
+    Absent(Freshness),
+    /// It did not come to an end.
+    Failed(SourceError),
+    /// The disk took no more. What it took can be read from the file; the rest is for the readers to fetch.
+    Overflow {
+        file: Arc<File>,
+        /// The whole length in bytes where it is known.
+        size: Option<u64>,
+        order: Arc<Order>,
+        /// Of the readable bytes.
+        checksum: Checksum,
+    },
+}
+
+/// What is to be carried in.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) source: Arc<dyn IndexSource>,
+    pub(super) question: FileQuestion,
+    pub(super) ask: Ask,
+    pub(super) store: DiskStore,
+    /// What is known of the bytes.
+    pub(super) digests: Digests,
+    pub(super) size: Option<u64>,
+    /// Named in errors.
+    pub(super) name: Arc<str>,
+}
+
+impl Order {
+    /// Carries the transfer out, telling `progress`.
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), SourceError> {
+        let (written, sha256) = match self.receive(progress).await {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                progress.send_modify(|progress| progress.state = State::Failed(error.clone()));
+                return Err(error);
+            }
+        };
+        let held = HeldFile {
+            file: written.file().clone(),
+            size: written.length(),
+            sha256,
+        };
+        progress.send_replace(Progress {
+            readable: held.size,
+            state: State::Done(held),
+        });
+        let store = self.store.clone();
+        if let Err(error) = blocking(move || written.publish(&store, sha256)).await {
+            tracing::warn!(file = %self.question.path, store = %self.store, %error, "the file was served but cannot be kept");
+        }
+        Ok(())
+    }
+
+    /// What unfinished bytes of the file are kept under; `None` where nothing would prove that they fit.
+    fn partial_key(&self) -> Option<String> {
+        let decisive = Checksum::new(&self.digests).is_decisive();
+        let digests: Vec<_> = self.digests.iter().map(|(_, digits)| digits).collect();
+        decisive.then(|| format!("{} {}", self.question.path, digests.join(" ")))
+    }
+
+    fn question_from(&self, position: u64) -> FileQuestion {
+        let question = self.question.clone();
+        match position {
+            0 => question,
+            _ => question.with_range(ByteRange::From(position)),
+        }
+    }
+
+    fn agreed_size(&self, reply: &FileReply) -> Result<Option<u64>, SourceError> {
+        match (self.size, reply.size) {
+            (Some(listed), Some(sent)) if listed != sent => Err(self.failed(Cause::Mismatch(
+                format!("the page says {listed} bytes, the upstream {sent}").into(),
+            ))),
+            (listed, sent) => Ok(listed.or(sent)),
+        }
+    }
+
+    fn failed(&self, cause: Cause) -> SourceError {
+        SourceError::unavailable(&self.question.path, &self.name, cause)
+    }
+
+    fn storage(&self, error: std::io::Error) -> SourceError {
+        SourceError::Storage {
+            asked: self.question.path.as_str().into(),
+            place: self.store.to_string().into(),
+            cause: Arc::new(error),
+        }
+    }
+}

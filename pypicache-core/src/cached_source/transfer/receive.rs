@@ -1,0 +1,249 @@
+//! The writing side: asks, writes, asks again from where it broke off, and checks the whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::StreamExt as _;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::written::Written;
+use super::{Order, Progress, State};
+use crate::model::Sha256;
+use crate::resilience::{Retry, chance};
+use crate::source::{Answer, Cause, FileReply, SourceError};
+
+/// How often in a row a transfer is continued without a byte coming in. With the pauses below that is some seconds:
+/// less than the 15 after which pip gives up.
+const CONTINUATIONS: u32 = 7;
+
+/// The pause before the first continuation; each further fruitless one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many received pieces are written to disk at once, at most.
+const BATCH: usize = 64;
+
+/// What an encoded file may decode to where its page does not tell its size, in bytes.
+const DECODED_LIMIT: u64 = 4 << 30;
+
+/// How one attempt ended.
+enum Attempt {
+    /// All bytes are there.
+    Whole,
+    /// It broke off.
+    Broken(SourceError),
+    /// There is no such file.
+    Absent,
+    /// All bytes came in an encoding, and are elsewhere now.
+    Decoded(Written),
+    /// The disk took no more.
+    Overflow(SourceError),
+}
+
+impl Order {
+    /// Takes the whole body in and checks it; `None` where there is nothing to be kept.
+    pub(super) async fn receive(
+        self: &Arc<Self>,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Option<(Written, Sha256)>, SourceError> {
+        let opened = Written::open(&self.store, self.partial_key(), &self.digests).await;
+        let mut written = opened.map_err(|error| self.storage(error))?;
+        if self.size.is_some_and(|size| written.length() > size) {
+            written.discard();
+            let anew = Written::open(&self.store, self.partial_key(), &self.digests).await;
+            written = anew.map_err(|error| self.storage(error))?;
+        }
+        let mut retry = Retry::new(CONTINUATIONS, FIRST_PAUSE);
+        loop {
+            let position = written.length();
+            match self.attempt(&mut written, progress).await {
+                Ok(Attempt::Whole) => return self.whole(written).await.map(Some),
+                Ok(Attempt::Decoded(decoded)) => {
+                    written.discard();
+                    return self.whole(decoded).await.map(Some);
+                }
+                Ok(Attempt::Absent) => return Ok(None),
+                Ok(Attempt::Broken(error)) => {
+                    if written.length() > position {
+                        retry.progressed();
+                    }
+                    let promised = !matches!(progress.borrow().state, State::Asking);
+                    let Some(pause) = retry.next_pause(chance()).filter(|_| promised) else {
+                        written.put_aside(&self.store).await;
+                        return Err(error);
+                    };
+                    tracing::debug!(file = %self.question.path, at = written.length(), error = error.chain(), "a transfer broke off and is continued");
+                    sleep(pause).await;
+                }
+                Ok(Attempt::Overflow(error)) => {
+                    tracing::warn!(file = %self.question.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
+                    self.overflow(written, progress);
+                    return Ok(None);
+                }
+                Err(error) => {
+                    written.discard();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Asks for what is missing, and takes in what comes. An error means that continuing is of no use.
+    async fn attempt(
+        &self,
+        written: &mut Written,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Attempt, SourceError> {
+        let position = written.length();
+        if position > 0 && self.size == Some(position) {
+            return Ok(Attempt::Whole);
+        }
+        let answer = self.source.file(&self.question_from(position), &self.ask).await;
+        let reply = match answer {
+            Ok(Answer::Found(reply)) => reply,
+            Ok(Answer::Unchanged(freshness) | Answer::Absent(freshness)) => {
+                progress.send_modify(|progress| progress.state = State::Absent(freshness));
+                return Ok(Attempt::Absent);
+            }
+            Err(SourceError::RangeOutside { size }) if size == position => return Ok(Attempt::Whole),
+            Err(error) if error.is_unavailable() => return Ok(Attempt::Broken(error)),
+            Err(error) => return Err(error),
+        };
+        if reply.encoded {
+            return self.decode(reply).await.map(Attempt::Decoded);
+        }
+        let size = self.agreed_size(&reply)?;
+        let offset = reply.part.map_or(0, |(offset, _)| offset);
+        let Some(skip) = position.checked_sub(offset) else {
+            return Err(self.failed(Cause::Nonsense("another part than was asked for".into())));
+        };
+        progress.send_modify(|progress| {
+            if matches!(progress.state, State::Asking) {
+                progress.readable = position.min(size.map_or(position, |size| size.saturating_sub(1)));
+                let file = written.file().clone();
+                progress.state = State::Flowing { file, size };
+            }
+        });
+        let broken = match self.pump(reply, skip, written, progress).await {
+            Ok(broken) => broken,
+            Err(error @ SourceError::Storage { .. }) => return Ok(Attempt::Overflow(error)),
+            Err(error) => return Err(error),
+        };
+        let length = written.length();
+        Ok(match broken {
+            None if size.is_none_or(|size| length == size) => Attempt::Whole,
+            broken => {
+                let reason =
+                    broken.unwrap_or_else(|| format!("{length} of {} bytes came", size.unwrap_or_default()));
+                Attempt::Broken(self.failed(Cause::Broken(reason.into())))
+            }
+        })
+    }
+
+    /// Writes one body on; gives the reason where it broke off.
+    async fn pump(
+        &self,
+        reply: FileReply,
+        mut skip: u64,
+        written: &mut Written,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Option<String>, SourceError> {
+        let limit = self.size.unwrap_or(u64::MAX);
+        let mut batches = reply.body.into_stream().ready_chunks(BATCH);
+        while let Some(batch) = batches.next().await {
+            let mut pieces: Vec<Bytes> = Vec::with_capacity(batch.len());
+            let mut broken = None;
+            for piece in batch {
+                match piece {
+                    Ok(piece) => pieces.push(without(piece, &mut skip)),
+                    Err(error) => broken = Some(error.to_string()),
+                }
+            }
+            let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+            if written.length() + added > limit {
+                let reason = format!("more bytes than the {limit} that the page tells");
+                return Err(self.failed(Cause::Mismatch(reason.into())));
+            }
+            written
+                .append(pieces)
+                .await
+                .map_err(|error| self.storage(error))?;
+            // The last byte is not handed out before the whole was checked.
+            let readable = written.length().saturating_sub(1);
+            progress.send_modify(|progress| progress.readable = progress.readable.max(readable));
+            if broken.is_some() {
+                return Ok(broken);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes in a body that is said to be an encoding of the file. Nobody sees any of it before it is clear whether
+    /// the bytes themselves or what they decode to is the file.
+    async fn decode(&self, reply: FileReply) -> Result<Written, SourceError> {
+        let storage = |error| self.storage(error);
+        let mut coded = Written::open(&self.store, None, &self.digests)
+            .await
+            .map_err(storage)?;
+        let mut pieces = reply.body.into_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| self.failed(Cause::Broken(error.0)))?;
+            if coded.length() + piece.len() as u64 > DECODED_LIMIT {
+                return Err(self.failed(Cause::Mismatch("an encoded file without end".into())));
+            }
+            coded.append(vec![piece]).await.map_err(storage)?;
+        }
+        let is_known = coded.checksum().is_decisive();
+        let name = self.question.path.file_name();
+        // Some servers take the compression of the file itself for one of the transport.
+        let is_itself = !is_known && (name.as_str().ends_with("gz") || name.as_str().ends_with(".tgz"));
+        if is_itself || (is_known && coded.check().is_ok()) {
+            return Ok(coded);
+        }
+        let limit = self.size.unwrap_or(DECODED_LIMIT);
+        let decoded = coded.decoded(&self.store, &self.digests, limit).await;
+        decoded.map_err(|error| {
+            let reason = format!("an encoding that gives nothing that fits: {error}");
+            self.failed(Cause::Mismatch(reason.into()))
+        })
+    }
+
+    /// Lets the readers go on by themselves from where the disk was full. The space is free again once they are done.
+    fn overflow(self: &Arc<Self>, written: Written, progress: &watch::Sender<Progress>) {
+        progress.send_modify(|progress| {
+            let size = match &progress.state {
+                State::Flowing { size, .. } => *size,
+                _ => self.size,
+            };
+            *progress = Progress {
+                readable: written.length(),
+                state: State::Overflow {
+                    file: written.file().clone(),
+                    size,
+                    order: self.clone(),
+                    checksum: written.checksum(),
+                },
+            };
+        });
+        written.discard();
+    }
+
+    async fn whole(&self, written: Written) -> Result<(Written, Sha256), SourceError> {
+        match written.check() {
+            Ok(sha256) => Ok((written, sha256)),
+            Err(error) => {
+                tracing::error!(file = %self.question.path, source = %self.name, %error, "ALARM: an upstream sent other bytes than its page promises; nothing was kept");
+                written.discard();
+                Err(self.failed(Cause::Mismatch(error.to_string().into())))
+            }
+        }
+    }
+}
+
+/// A piece without the bytes at its front that are there already.
+fn without(mut piece: Bytes, skip: &mut u64) -> Bytes {
+    let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
+    *skip -= skipped as u64;
+    piece.split_off(skipped)
+}
