@@ -27,7 +27,7 @@ fn print(configuration: &Configuration, json: bool) {
         .map(|source| {
             let answers_from = match &source.kind {
                 SourceKind::Directory(path) => vec![path.display().to_string()],
-                SourceKind::Upstream { upstreams, .. } => upstreams.iter().map(shown).collect(),
+                SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(shown).collect(),
             };
             (source.name.clone(), answers_from)
         })

@@ -3,6 +3,9 @@
 //! This is the guard against dependency confusion. Who owns a name is decided by the page: only a source that
 //! says "absent" lets the next one be asked; one that cannot tell ends the question with its error. So a
 //! private name is never asked of a public index, whatever is broken, and a page never mixes two sources.
+//!
+//! A source may also claim names by patterns. Then nobody else is asked about those, held or not, reachable or not,
+//! and the source itself is asked about nothing else.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{FilePath, ProjectList, ProjectName};
+use crate::model::{FilePath, NamePattern, ProjectList, ProjectName};
 use crate::source::{
     Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, SourceError, Trail,
 };
@@ -19,34 +22,97 @@ use crate::source::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use pypicache_core::chained_source::ChainedSource;
+/// use pypicache_core::chained_source::{ChainedSource, Member};
 /// use pypicache_core::disk_source::DiskSource;
-/// let ours = DiskSource::new("ours", "wheels");
-/// let theirs = DiskSource::new("theirs", "mirror");
-/// let chain = ChainedSource::new(vec![Arc::new(ours), Arc::new(theirs)]);
-/// assert_eq!(chain.to_string(), "first of [disk ours (wheels), disk theirs (mirror)]");
+/// use pypicache_core::model::NamePattern;
+/// let ours = Member::claiming(Arc::new(DiskSource::new("ours", "wheels")), vec![NamePattern::parse("acme-*")?]);
+/// let theirs = Member::new(Arc::new(DiskSource::new("theirs", "mirror")));
+/// let chain = ChainedSource::new(vec![ours, theirs]);
+/// assert_eq!(chain.to_string(), "first of [disk ours (wheels) for acme-*, disk theirs (mirror)]");
+/// # Ok::<(), pypicache_core::model::InvalidProjectName>(())
 /// ```
 #[derive(Debug)]
 pub struct ChainedSource {
-    sources: Vec<Arc<dyn IndexSource>>,
+    members: Vec<Member>,
 }
 
-impl ChainedSource {
-    /// The first of `sources` that owns a name answers for it.
+/// A source in a chain.
+#[derive(Debug, Clone)]
+pub struct Member {
+    source: Arc<dyn IndexSource>,
+    /// The names that it claims; empty: it claims none, and hears of all that nobody claims.
+    claims: Vec<NamePattern>,
+}
+
+impl Member {
+    /// A source that is asked about every name that nobody claims.
     #[must_use]
-    pub fn new(sources: Vec<Arc<dyn IndexSource>>) -> Self {
-        Self { sources }
+    pub fn new(source: Arc<dyn IndexSource>) -> Self {
+        Self::claiming(source, Vec::new())
+    }
+
+    /// A source that is asked about names that fit `claims`, and is the only one (with others that claim them) to
+    /// be asked about these. Without claims, this is [`Member::new`].
+    #[must_use]
+    pub fn claiming(source: Arc<dyn IndexSource>, claims: Vec<NamePattern>) -> Self {
+        Self { source, claims }
+    }
+
+    /// The source itself.
+    #[must_use]
+    pub fn into_source(self) -> Arc<dyn IndexSource> {
+        self.source
+    }
+
+    fn claims(&self, name: &ProjectName) -> bool {
+        self.claims.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Whether `source` has a page for one of the projects that the file may belong to.
-    async fn owns(source: &Arc<dyn IndexSource>, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
+    async fn owns(&self, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
         for (project, _) in path.file_name().owners() {
-            let ask = ask.without_validators();
-            if !matches!(source.page(&project, &ask).await?, Answer::Absent(_)) {
+            let answer = self.source.page(&project, &ask.without_validators()).await?;
+            if !matches!(answer, Answer::Absent(_)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+impl ChainedSource {
+    /// The first of `members` that owns a name answers for it.
+    #[must_use]
+    pub fn new(members: Vec<Member>) -> Self {
+        Self { members }
+    }
+
+    /// Who may hear of a name: those who claim it, and where nobody does, those who claim nothing. A file may belong
+    /// to several projects, as far as its name tells; one claimed name among these is enough.
+    fn confidants(&self, names: &[ProjectName]) -> impl Iterator<Item = &Member> {
+        let claims = |member: &Member| names.iter().any(|name| member.claims(name));
+        let is_claimed = self.members.iter().any(claims);
+        self.members
+            .iter()
+            .filter(move |member| match is_claimed {
+                true => claims(member),
+                false => member.claims.is_empty(),
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// What of a member's list it speaks for.
+    fn own_part(&self, member: &Member, list: &ProjectList) -> ProjectList {
+        if self.members.iter().all(|member| member.claims.is_empty()) {
+            return list.clone();
+        }
+        let speaks_for = |name: &&ProjectName| {
+            let mut confidants = self.confidants(std::slice::from_ref(*name));
+            confidants.any(|confidant| std::ptr::eq(confidant, member))
+        };
+        let names = list.projects().iter().map(|project| &project.name);
+        names.filter(speaks_for).cloned().collect()
     }
 }
 
@@ -61,9 +127,9 @@ impl IndexSource for ChainedSource {
     async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
         let mut merged = ProjectList::default();
         let (mut freshness, mut trail) = (endless(), Trail::default());
-        for source in &self.sources {
-            if let Answer::Found(reply) = source.projects(&ask.without_validators()).await? {
-                merged = merged.merged(&reply.list);
+        for member in &self.members {
+            if let Answer::Found(reply) = member.source.projects(&ask.without_validators()).await? {
+                merged = merged.merged(&self.own_part(member, &reply.list));
                 freshness = freshness.or_shorter(reply.freshness);
                 trail.steps.extend(reply.trail.steps);
                 trail.received = trail.received.or(reply.trail.received);
@@ -78,8 +144,8 @@ impl IndexSource for ChainedSource {
 
     async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
         let mut absent = endless();
-        for source in &self.sources {
-            match source.page(project, ask).await? {
+        for member in self.confidants(std::slice::from_ref(project)) {
+            match member.source.page(project, ask).await? {
                 Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
                 answer => return Ok(answer),
             }
@@ -89,12 +155,14 @@ impl IndexSource for ChainedSource {
 
     async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
         let mut absent = endless();
-        for source in &self.sources {
-            match source.file(question, ask).await? {
+        let owners = question.path.file_name().owners();
+        let names: Vec<_> = owners.into_iter().map(|(name, _)| name).collect();
+        for member in self.confidants(&names) {
+            match member.source.file(question, ask).await? {
                 Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
                 answer => return Ok(answer),
             }
-            if Self::owns(source, &question.path, ask).await? {
+            if member.owns(&question.path, ask).await? {
                 break;
             }
         }
@@ -104,7 +172,14 @@ impl IndexSource for ChainedSource {
 
 impl fmt::Display for ChainedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.sources.iter().map(ToString::to_string).collect();
+        let name = |member: &Member| {
+            let claims: Vec<_> = member.claims.iter().map(ToString::to_string).collect();
+            match claims.is_empty() {
+                true => member.source.to_string(),
+                false => format!("{} for {}", member.source, claims.join(" ")),
+            }
+        };
+        let names: Vec<_> = self.members.iter().map(name).collect();
         write!(f, "first of [{}]", names.join(", "))
     }
 }

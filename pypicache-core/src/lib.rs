@@ -21,7 +21,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use pypicache_core::{
-//!     cached_source::{CacheOptions, CachedSource}, chained_source::ChainedSource, disk_source::DiskSource,
+//!     cached_source::{CacheOptions, CachedSource}, chained_source::{ChainedSource, Member}, disk_source::DiskSource,
 //!     http_source::{ClientOptions, HttpClient, HttpOptions, HttpSource}, model::ProjectName,
 //!     source::{IndexSource, IndexSourceExt}, store::DiskStore,
 //! };
@@ -37,7 +37,7 @@
 //! let upstream = HttpSource::new("pypi", index, client, HttpOptions::default());
 //! let store = DiskStore::open(directory.path().join(".cache"), None)?;
 //! let cached = CachedSource::new("pypi", upstream, store, CacheOptions::default());
-//! let chain = ChainedSource::new(vec![Arc::new(ours), Arc::new(cached)]);
+//! let chain = ChainedSource::new(vec![Member::new(Arc::new(ours)), Member::new(Arc::new(cached))]);
 //!
 //! let page = chain.get_page(&ProjectName::parse("Acme.Tools")?).await?.expect("it lies in our directory");
 //! assert_eq!(page.page.files[0].filename.as_str(), "acme_tools-1.0.tar.gz");

@@ -1,20 +1,27 @@
 //! From a configuration to a site: the one place that knows every kind of source.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pypicache_core::Clock;
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
-use pypicache_core::chained_source::ChainedSource;
+use pypicache_core::chained_source::{ChainedSource, Member};
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::http_source::{
-    ClientError, ClientOptions, Credentials, HttpClient, HttpOptions, HttpSource, Netrc, NetrcError,
+    ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, Netrc, NetrcError,
 };
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::{DiskStore, StoreError};
 use url::Url;
 
-use crate::config::{Configuration, SourceConfiguration, SourceKind};
+use crate::config::{Configuration, SourceConfiguration, SourceKind, UpstreamConfiguration};
 use crate::{Index, Site};
+
+/// How long a connection to an upstream may take to stand where an equal stands behind it.
+const HASTY_CONNECT: Duration = Duration::from_millis(500);
 
 /// Why a configuration that reads well cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -45,32 +52,46 @@ pub enum AssembleError {
 /// What sources are made with.
 struct Parts {
     store: DiskStore,
-    client: HttpClient,
+    clients: Clients,
     netrc: Netrc,
     pseudonym: Arc<str>,
     offline: bool,
+    clock: Clock,
 }
 
-/// Opens the store and puts the sources together. Nothing is asked of any upstream yet.
-pub fn assemble(configuration: &Configuration) -> Result<Site, AssembleError> {
-    let parts = Parts {
+/// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
+pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, AssembleError> {
+    let mut parts = Parts {
         store: DiskStore::open(&configuration.cache_dir, configuration.max_size)?,
-        client: HttpClient::new(ClientOptions {
-            extra_ca_file: configuration.ca_file.clone(),
-            ..ClientOptions::default()
-        })?,
+        clients: Clients {
+            ca_file: configuration.ca_file.clone(),
+            made: BTreeMap::new(),
+        },
         netrc: configuration
             .netrc
             .as_deref()
             .map_or_else(|| Ok(Netrc::default()), Netrc::read)?,
         pseudonym: pseudonym(),
         offline: configuration.offline,
+        clock,
     };
     let sources = configuration
         .sources
         .iter()
-        .map(|source| parts.source(source))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|source| Ok(Member::claiming(parts.source(source)?, source.projects.clone())))
+        .collect::<Result<Vec<_>, AssembleError>>()?;
+    let claims_nothing = configuration
+        .sources
+        .iter()
+        .all(|source| source.projects.is_empty());
+    let chain = |members: Vec<Member>| -> Arc<dyn IndexSource> {
+        match <[_; 1]>::try_from(members) {
+            // One source that hears of everything needs no chain around it.
+            Ok([only]) if claims_nothing => only.into_source(),
+            Ok(only) => Arc::new(ChainedSource::new(only.into())),
+            Err(members) => Arc::new(ChainedSource::new(members)),
+        }
+    };
     let mut indexes = vec![Index {
         path: String::new(),
         source: chain(sources.clone()),
@@ -92,16 +113,8 @@ pub fn assemble(configuration: &Configuration) -> Result<Site, AssembleError> {
     Ok(Site::new(parts.pseudonym, indexes))
 }
 
-/// One source needs no chain around it.
-fn chain(mut sources: Vec<Arc<dyn IndexSource>>) -> Arc<dyn IndexSource> {
-    match sources.len() {
-        1 => sources.remove(0),
-        _ => Arc::new(ChainedSource::new(sources)),
-    }
-}
-
 impl Parts {
-    fn source(&self, source: &SourceConfiguration) -> Result<Arc<dyn IndexSource>, AssembleError> {
+    fn source(&mut self, source: &SourceConfiguration) -> Result<Arc<dyn IndexSource>, AssembleError> {
         match &source.kind {
             SourceKind::Directory(path) => {
                 let failed = |cause| AssembleError::Directory {
@@ -112,52 +125,85 @@ impl Parts {
                 std::fs::create_dir_all(path).map_err(failed)?;
                 Ok(Arc::new(DiskSource::new(&source.name, path)))
             }
-            SourceKind::Upstream {
-                upstreams,
-                credentials,
-                timeout,
-            } => {
-                let mut options = HttpOptions {
-                    pseudonym: self.pseudonym.clone(),
-                    ..HttpOptions::default()
+            SourceKind::Upstream(upstream) => {
+                let equals = self.equals(&source.name, upstream)?;
+                let usual = MirrorOptions::default();
+                let options = MirrorOptions {
+                    page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
+                    hedge: upstream.hedge,
+                    ..usual
                 };
-                options.page_timeout = timeout.unwrap_or(options.page_timeout);
-                let equals: Vec<_> = upstreams
-                    .iter()
-                    .map(|url| self.upstream(&source.name, url, credentials.as_ref(), &options))
-                    .collect();
-                let cache = CacheOptions {
-                    offline: self.offline,
-                    ..CacheOptions::default()
-                };
-                let mirror = MirrorOptions {
-                    page_timeout: options.page_timeout,
-                    ..MirrorOptions::default()
-                };
-                Ok(Arc::new(CachedSource::new(
+                let mirrored = MirroredSource::new(&source.name, equals, options);
+                let cached = CachedSource::new(
                     &source.name,
-                    MirroredSource::new(&source.name, equals, mirror),
+                    mirrored,
                     self.store.clone(),
-                    cache,
-                )))
+                    self.cache_options(upstream),
+                );
+                Ok(Arc::new(cached))
             }
         }
     }
 
-    /// Credentials in the URL count before those of the source, and these before the netrc file's.
-    fn upstream(
-        &self,
+    fn cache_options(&self, upstream: &UpstreamConfiguration) -> CacheOptions {
+        let usual = CacheOptions::default();
+        CacheOptions {
+            offline: self.offline,
+            max_lifetime: upstream.max_lifetime,
+            negative_lifetime: upstream.negative_lifetime.unwrap_or(usual.negative_lifetime),
+            max_stale: upstream.max_stale,
+            vanished: upstream.vanished,
+            unreachable: upstream.unreachable,
+            files: upstream.files,
+            clock: self.clock.clone(),
+            ..usual
+        }
+    }
+
+    /// Credentials in a URL count before those of the source, and these before the netrc file's.
+    fn equals(
+        &mut self,
         name: &str,
-        url: &Url,
-        credentials: Option<&Credentials>,
-        options: &HttpOptions,
-    ) -> Arc<dyn IndexSource> {
-        let credentials = credentials.cloned().or_else(|| self.netrc.credentials(url));
-        let options = HttpOptions {
-            credentials,
-            ..options.clone()
+        upstream: &UpstreamConfiguration,
+    ) -> Result<Vec<Arc<dyn IndexSource>>, AssembleError> {
+        let usual = HttpOptions::default();
+        let last = upstream.upstreams.len().saturating_sub(1);
+        let equal = |(number, url): (usize, &Url)| -> Result<Arc<dyn IndexSource>, AssembleError> {
+            let hasty = (number < last).then_some(HASTY_CONNECT);
+            let client = self.clients.get(upstream.connect_timeout.or(hasty))?;
+            let credentials = upstream.credentials.clone();
+            let options = HttpOptions {
+                pseudonym: self.pseudonym.clone(),
+                credentials: credentials.or_else(|| self.netrc.credentials(url)),
+                page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
+                file_hosts: upstream.file_hosts.clone(),
+                forbidden: upstream.forbidden,
+                ..usual.clone()
+            };
+            Ok(Arc::new(HttpSource::new(name, url.clone(), client, options)))
         };
-        Arc::new(HttpSource::new(name, url.clone(), self.client.clone(), options))
+        upstream.upstreams.iter().enumerate().map(equal).collect()
+    }
+}
+
+/// Connection pools, one for each patience with connections.
+struct Clients {
+    ca_file: Option<PathBuf>,
+    made: BTreeMap<Option<Duration>, HttpClient>,
+}
+
+impl Clients {
+    fn get(&mut self, connect_timeout: Option<Duration>) -> Result<HttpClient, ClientError> {
+        if let Some(client) = self.made.get(&connect_timeout) {
+            return Ok(client.clone());
+        }
+        let client = HttpClient::new(ClientOptions {
+            extra_ca_file: self.ca_file.clone(),
+            connect_timeout,
+            ..ClientOptions::default()
+        })?;
+        self.made.insert(connect_timeout, client.clone());
+        Ok(client)
     }
 }
 

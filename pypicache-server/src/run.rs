@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pypicache_core::Clock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,7 +40,7 @@ pub async fn run(
     let listen = |cause| RunError::Listen { address, cause };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
-    let site = tokio::task::spawn_blocking(move || assemble(&configuration))
+    let site = tokio::task::spawn_blocking(move || assemble(&configuration, Clock::system()))
         .await
         .map_err(|error| RunError::Serve(std::io::Error::other(error)))??;
     if !bound.ip().is_loopback() {

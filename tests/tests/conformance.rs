@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
-use pypicache_core::chained_source::ChainedSource;
+use pypicache_core::chained_source::{ChainedSource, Member};
 use pypicache_core::conformance::{self, Sample};
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::http_source::{ClientOptions, HttpClient, HttpOptions, HttpSource};
@@ -92,8 +92,8 @@ async fn chained() {
     std::fs::create_dir(&empty).unwrap();
     sampled
         .check(ChainedSource::new(vec![
-            Arc::new(DiskSource::new("empty", empty)),
-            Arc::new(sampled.disk()),
+            Member::new(Arc::new(DiskSource::new("empty", empty))),
+            Member::new(Arc::new(sampled.disk())),
         ]))
         .await;
 }

@@ -21,7 +21,8 @@ use super::{Digests, Sha256, Sha256Hasher};
 pub struct Checksum {
     sha256: Sha256Hasher,
     expected: Option<Sha256>,
-    other: Option<Other>,
+    /// On the heap: few pages need it, and it is large.
+    other: Option<Box<Other>>,
 }
 
 /// A digest beside SHA-256, with what it has to be.
@@ -50,8 +51,8 @@ impl Checksum {
             found.map(|(_, digits)| digits.to_owned())
         };
         let other = match (expected, digits("sha512"), digits("sha384")) {
-            (None, Some(sha512), _) => Some(Other::Sha512(sha2::Sha512::new(), sha512)),
-            (None, None, Some(sha384)) => Some(Other::Sha384(sha2::Sha384::new(), sha384)),
+            (None, Some(sha512), _) => Some(Box::new(Other::Sha512(sha2::Sha512::new(), sha512))),
+            (None, None, Some(sha384)) => Some(Box::new(Other::Sha384(sha2::Sha384::new(), sha384))),
             _ => None,
         };
         Self {
@@ -70,7 +71,7 @@ impl Checksum {
     /// Takes in the next piece.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
-        match &mut self.other {
+        match self.other.as_deref_mut() {
             Some(Other::Sha384(hasher, _)) => hasher.update(bytes),
             Some(Other::Sha512(hasher, _)) => hasher.update(bytes),
             None => {}
@@ -82,7 +83,7 @@ impl Checksum {
         let found = self.sha256.finish();
         match self.expected {
             Some(expected) => fits("sha256", expected.to_hex(), found.to_hex())?,
-            None => match self.other {
+            None => match self.other.map(|other| *other) {
                 Some(Other::Sha384(hasher, expected)) => fits("sha384", expected, hex(&hasher.finalize()))?,
                 Some(Other::Sha512(hasher, expected)) => fits("sha512", expected, hex(&hasher.finalize()))?,
                 None => {}

@@ -10,6 +10,7 @@ mod file_name;
 mod file_path;
 mod list;
 mod page;
+mod pattern;
 mod project;
 
 pub use checksum::{Checksum, ChecksumError};
@@ -18,4 +19,5 @@ pub use file_name::{FileKind, FileName, InvalidFileName};
 pub use file_path::{FilePath, InvalidFilePath};
 pub use list::{ListedProject, ProjectList};
 pub use page::{CoreMetadata, FileEntry, Link, ProjectPage, ProjectStatus, Yanked};
+pub use pattern::NamePattern;
 pub use project::{InvalidProjectName, ProjectName};

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use pypicache_core::cached_source::{Files, Retention, Unreachable};
+use pypicache_core::http_source::Forbidden;
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
@@ -47,8 +49,51 @@ pub(super) struct RawSource {
     pub(super) username: Option<String>,
     pub(super) password: Option<SecretString>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
-    pub(super) timeout: Option<Spanned<f64>>,
+    pub(super) timeout: Option<Spanned<RawDuration>>,
+    pub(super) connect_timeout: Option<Spanned<RawDuration>>,
+    pub(super) hedge: Option<Spanned<RawDuration>>,
+    pub(super) max_lifetime: Option<Spanned<RawDuration>>,
+    pub(super) negative_lifetime: Option<Spanned<RawDuration>>,
+    pub(super) max_stale: Option<Spanned<RawDuration>>,
+    pub(super) file_hosts: Option<Vec<String>>,
+    pub(super) forbidden: Option<RawForbidden>,
+    pub(super) vanished: Option<RawVanished>,
+    pub(super) unreachable: Option<RawUnreachable>,
+    pub(super) files: Option<RawFiles>,
+    pub(super) projects: Option<Vec<Spanned<String>>>,
 }
+
+/// Seconds, or text with a unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawDuration {
+    Seconds(f64),
+    Text(String),
+}
+
+/// Makes an enum that reads the words of one of the core's.
+macro_rules! words {
+    ($name:ident for $of:ty: $($word:ident),+) => {
+        #[derive(Debug, Clone, Copy, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub(super) enum $name {
+            $($word),+
+        }
+
+        impl From<$name> for $of {
+            fn from(word: $name) -> Self {
+                match word {
+                    $($name::$word => Self::$word),+
+                }
+            }
+        }
+    };
+}
+
+words!(RawForbidden for Forbidden: Refused, Absent);
+words!(RawVanished for Retention: Keep, Mark, Drop);
+words!(RawUnreachable for Unreachable: Everything, Held);
+words!(RawFiles for Files: Store, Stream);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,16 +6,20 @@
 //!
 //! Nothing here binds, connects or creates a directory; [`crate::assemble`] does.
 
+mod duration;
 mod file;
 mod resolve;
 mod size;
+mod source;
 mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pypicache_core::http_source::Credentials;
+use pypicache_core::cached_source::{Files, Retention, Unreachable};
+use pypicache_core::http_source::{Credentials, Forbidden};
+use pypicache_core::model::NamePattern;
 use url::Url;
 
 /// Everything that one server needs to know, checked.
@@ -44,6 +48,8 @@ pub struct Configuration {
 pub struct SourceConfiguration {
     /// Its name: the first segment of its files' paths.
     pub name: String,
+    /// The names that it claims for itself; see [`pypicache_core::chained_source::Member::claiming`].
+    pub projects: Vec<NamePattern>,
     /// What it is.
     pub kind: SourceKind,
 }
@@ -53,15 +59,63 @@ pub struct SourceConfiguration {
 pub enum SourceKind {
     /// A live directory.
     Directory(PathBuf),
-    /// Equal upstreams in order of preference.
-    Upstream {
-        /// Index URLs.
-        upstreams: Vec<Url>,
-        /// For those without credentials of their own.
-        credentials: Option<Credentials>,
-        /// How long the head of a page's answer may take.
-        timeout: Option<Duration>,
-    },
+    /// Upstreams with a store in front.
+    Upstream(Box<UpstreamConfiguration>),
+}
+
+/// Equal upstreams in order of preference, and how they are treated. Times that are not said are those of
+/// [`pypicache_core::http_source::HttpOptions`] and [`pypicache_core::cached_source::CacheOptions`], where all of
+/// these are explained.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfiguration {
+    /// Index URLs.
+    pub upstreams: Vec<Url>,
+    /// For those without credentials of their own.
+    pub credentials: Option<Credentials>,
+    /// How long the head of a page's answer may take, all upstreams together.
+    pub timeout: Option<Duration>,
+    /// How long a connection may take to stand.
+    pub connect_timeout: Option<Duration>,
+    /// When the next upstream is asked as well.
+    pub hedge: Option<Duration>,
+    /// Hosts that files may come from wherever they are.
+    pub file_hosts: Vec<String>,
+    /// What a 403 for a page means.
+    pub forbidden: Forbidden,
+    /// How long a page is fresh at the most.
+    pub max_lifetime: Option<Duration>,
+    /// How long an absence counts at the most.
+    pub negative_lifetime: Option<Duration>,
+    /// How long past its lifetime a page is shown.
+    pub max_stale: Option<Duration>,
+    /// What becomes of held files that the origin no longer lists.
+    pub vanished: Retention,
+    /// What a stale page lists while nobody can be asked.
+    pub unreachable: Unreachable,
+    /// Whether files are kept.
+    pub files: Files,
+}
+
+impl UpstreamConfiguration {
+    /// With nothing said but who they are.
+    #[must_use]
+    pub fn new(upstreams: Vec<Url>) -> Self {
+        Self {
+            upstreams,
+            credentials: None,
+            timeout: None,
+            connect_timeout: None,
+            hedge: None,
+            file_hosts: Vec::new(),
+            forbidden: Forbidden::default(),
+            max_lifetime: None,
+            negative_lifetime: None,
+            max_stale: None,
+            vanished: Retention::default(),
+            unreachable: Unreachable::default(),
+            files: Files::default(),
+        }
+    }
 }
 
 /// A further index.

@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use etcetera::BaseStrategy as _;
-use pypicache_core::http_source::Credentials;
 use toml::Spanned;
 
-use super::file::{ConfigFile, RawIndex, RawSize, RawSource};
+use super::file::{ConfigFile, RawIndex, RawSize};
 use super::{
-    ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind, size,
-    upstream,
+    ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind,
+    UpstreamConfiguration, size, source, upstream,
 };
 
 /// Where to listen without being told.
@@ -44,7 +42,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
     let mut sources = Vec::new();
     let mut names = BTreeSet::new();
     for raw in &file.raw.source {
-        let source = source(file, raw.get_ref(), &cache_dir)?;
+        let source = source::resolve(file, raw.get_ref(), &cache_dir)?;
         if !names.insert(source.name.clone()) {
             return Err(file.wrong(
                 &raw.get_ref().name.span(),
@@ -67,6 +65,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
             0,
             SourceConfiguration {
                 name: free_name(&sources),
+                projects: Vec::new(),
                 kind: SourceKind::Directory(dir.clone()),
             },
         );
@@ -146,84 +145,6 @@ fn max_size(file: &ConfigFile) -> Result<Option<u64>, ConfigError> {
     }
 }
 
-fn source(file: &ConfigFile, raw: &RawSource, cache_dir: &Path) -> Result<SourceConfiguration, ConfigError> {
-    let name = checked_name(file, &raw.name, "source.name")?;
-    let kind = match (raw.hosted.unwrap_or(false), &raw.dir, &raw.upstream) {
-        (true, None, None) => SourceKind::Directory(cache_dir.join("hosted").join(&name)),
-        (false, Some(dir), None) => SourceKind::Directory(file.beside(dir)),
-        (false, None, Some(given)) => {
-            let mut upstreams = Vec::new();
-            for text in given.get_ref().as_slice() {
-                upstreams.push(
-                    upstream::parse(text)
-                        .map_err(|problem| file.wrong(&given.span(), "source.upstream", problem))?,
-                );
-            }
-            if upstreams.is_empty() {
-                return Err(file.wrong(&given.span(), "source.upstream", "name at least one upstream"));
-            }
-            SourceKind::Upstream {
-                upstreams,
-                credentials: credentials(file, raw)?,
-                timeout: timeout(file, raw)?,
-            }
-        }
-        _ => {
-            let problem = format!(
-                "source {name:?} needs exactly one of: hosted = true, dir = \"PATH\", upstream = \"URL\""
-            );
-            return Err(file.wrong(&raw.name.span(), "source", problem));
-        }
-    };
-    Ok(SourceConfiguration { name, kind })
-}
-
-fn credentials(file: &ConfigFile, raw: &RawSource) -> Result<Option<Credentials>, ConfigError> {
-    let password = match (&raw.password, &raw.password_file) {
-        (Some(password), None) => Some(password.clone()),
-        (None, Some(path)) => {
-            let read = std::fs::read_to_string(file.beside(path.get_ref()));
-            let text = read.map_err(|error| {
-                file.wrong(
-                    &path.span(),
-                    "source.password-file",
-                    format!("it cannot be read: {error}"),
-                )
-            })?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
-        }
-        (None, None) => None,
-        (Some(_), Some(path)) => {
-            return Err(file.wrong(
-                &path.span(),
-                "source.password-file",
-                "there is a password as well: keep one of them",
-            ));
-        }
-    };
-    Ok(match (&raw.username, password) {
-        (None, None) => None,
-        (user, password) => Some(Credentials::new(
-            user.as_deref().unwrap_or("__token__"),
-            password.unwrap_or_default(),
-        )),
-    })
-}
-
-fn timeout(file: &ConfigFile, raw: &RawSource) -> Result<Option<Duration>, ConfigError> {
-    let Some(given) = &raw.timeout else {
-        return Ok(None);
-    };
-    match Duration::try_from_secs_f64(*given.get_ref()) {
-        Ok(timeout) if !timeout.is_zero() => Ok(Some(timeout)),
-        _ => Err(file.wrong(
-            &given.span(),
-            "source.timeout",
-            "write a number of seconds above 0",
-        )),
-    }
-}
-
 fn index(
     file: &ConfigFile,
     raw: &RawIndex,
@@ -244,7 +165,11 @@ fn index(
     Ok(IndexConfiguration { name, sources })
 }
 
-fn checked_name(file: &ConfigFile, name: &Spanned<String>, key: &str) -> Result<String, ConfigError> {
+pub(super) fn checked_name(
+    file: &ConfigFile,
+    name: &Spanned<String>,
+    key: &str,
+) -> Result<String, ConfigError> {
     let text = name.get_ref();
     let plain = !text.is_empty()
         && text.len() <= 40
@@ -278,7 +203,7 @@ fn override_upstreams(
         .iter_mut()
         .rev()
         .find_map(|source| match &mut source.kind {
-            SourceKind::Upstream { upstreams, .. } => Some(upstreams),
+            SourceKind::Upstream(upstream) => Some(&mut upstream.upstreams),
             SourceKind::Directory(_) => None,
         });
     match last {
@@ -292,14 +217,10 @@ fn override_upstreams(
                     })?,
                 );
             }
-            let kind = SourceKind::Upstream {
-                upstreams: given,
-                credentials: None,
-                timeout: None,
-            };
             sources.push(SourceConfiguration {
                 name: DEFAULT_SOURCE.to_owned(),
-                kind,
+                projects: Vec::new(),
+                kind: SourceKind::Upstream(Box::new(UpstreamConfiguration::new(given))),
             });
         }
         _ => {}

@@ -36,7 +36,7 @@ enum Attempt {
     /// There is no such file.
     Absent,
     /// All bytes came in an encoding, and are elsewhere now.
-    Decoded(Written),
+    Decoded(Box<Written>),
     /// The disk took no more.
     Overflow(SourceError),
 }
@@ -61,7 +61,7 @@ impl Order {
                 Ok(Attempt::Whole) => return self.whole(written).await.map(Some),
                 Ok(Attempt::Decoded(decoded)) => {
                     written.discard();
-                    return self.whole(decoded).await.map(Some);
+                    return self.whole(*decoded).await.map(Some);
                 }
                 Ok(Attempt::Absent) => return Ok(None),
                 Ok(Attempt::Broken(error)) => {
@@ -111,7 +111,7 @@ impl Order {
             Err(error) => return Err(error),
         };
         if reply.encoded {
-            return self.decode(reply).await.map(Attempt::Decoded);
+            return Ok(Attempt::Decoded(Box::new(self.decode(reply).await?)));
         }
         let size = self.agreed_size(&reply)?;
         let offset = reply.part.map_or(0, |(offset, _)| offset);

@@ -28,7 +28,7 @@ impl Written {
                 Some(key) => store.stage_partial(&key)?,
                 None => store.stage()?,
             };
-            let length = feed(&mut checksum, &**staging.file())?;
+            let length = feed(&mut checksum, staging.file())?;
             Ok(Self {
                 staging,
                 checksum,

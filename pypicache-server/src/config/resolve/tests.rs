@@ -1,5 +1,8 @@
 //! What configurations mean, and what their errors say.
 
+use pypicache_core::cached_source::CacheOptions;
+use pypicache_core::http_source::HttpOptions;
+
 use super::*;
 
 fn load(text: &str, overrides: &Overrides) -> Result<Configuration, ConfigError> {
@@ -11,7 +14,7 @@ fn load(text: &str, overrides: &Overrides) -> Result<Configuration, ConfigError>
 
 fn upstreams(source: &SourceConfiguration) -> Vec<&str> {
     match &source.kind {
-        SourceKind::Upstream { upstreams, .. } => upstreams.iter().map(url::Url::as_str).collect(),
+        SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(url::Url::as_str).collect(),
         SourceKind::Directory(path) => panic!("{}", path.display()),
     }
 }
@@ -44,6 +47,39 @@ fn the_sample_is_what_it_says() {
         matches!(&configuration.sources[1].kind, SourceKind::Directory(dir) if dir == Path::new("/etc/wheels"))
     );
     assert_eq!(configuration.indexes[0].sources, [0, 2]);
+}
+
+#[test]
+fn choices_of_a_source_are_what_the_sample_says_they_are() {
+    let configuration = load(include_str!("../sample.toml"), &Overrides::default()).unwrap();
+    let SourceKind::Upstream(upstream) = &configuration.sources[2].kind else {
+        panic!("it has an upstream")
+    };
+    let defaults = UpstreamConfiguration::new(Vec::new());
+    assert_eq!(upstream.timeout, Some(HttpOptions::default().page_timeout));
+    assert_eq!(
+        upstream.negative_lifetime,
+        Some(CacheOptions::default().negative_lifetime)
+    );
+    assert_eq!(
+        (
+            upstream.vanished,
+            upstream.unreachable,
+            upstream.files,
+            upstream.forbidden
+        ),
+        (
+            defaults.vanished,
+            defaults.unreachable,
+            defaults.files,
+            defaults.forbidden
+        )
+    );
+    let claimed = &configuration.sources[0].projects;
+    assert_eq!(
+        claimed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["acme-*"]
+    );
 }
 
 #[test]
@@ -103,6 +139,22 @@ fn errors_name_file_line_and_key() {
         (
             "[[index]]\nname = \"t\"\nsources = [\"nobody\"]",
             "/etc/p.toml:3: index.sources: there is no source named \"nobody\"",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nupstream = \"pypi\"\ntimeout = 0",
+            "/etc/p.toml:4: source.timeout: this has to be more",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nupstream = \"pypi\"\nmax-stale = \"soon\"",
+            "/etc/p.toml:4: source.max-stale: this is no time",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nupstream = \"pypi\"\nprojects = [\"*\"]",
+            "/etc/p.toml:4: source.projects: ",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nupstream = \"pypi\"\nfiles = \"burn\"",
+            "/etc/p.toml:4: files: unknown variant `burn`",
         ),
         ("lisen = \"x\"", "/etc/p.toml:1: lisen: unknown field"),
         ("a = [", "/etc/p.toml:1: a: "),

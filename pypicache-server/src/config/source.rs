@@ -1,0 +1,132 @@
+//! One `[[source]]` table: what it is, and the choices that go with it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pypicache_core::http_source::Credentials;
+use pypicache_core::model::NamePattern;
+use toml::Spanned;
+
+use super::file::{ConfigFile, OneOrMany, RawDuration, RawSource};
+use super::resolve::checked_name;
+use super::{ConfigError, SourceConfiguration, SourceKind, UpstreamConfiguration, duration, upstream};
+
+pub(super) fn resolve(
+    file: &ConfigFile,
+    raw: &RawSource,
+    cache_dir: &Path,
+) -> Result<SourceConfiguration, ConfigError> {
+    let name = checked_name(file, &raw.name, "source.name")?;
+    let kind = match (raw.hosted.unwrap_or(false), &raw.dir, &raw.upstream) {
+        (true, None, None) => SourceKind::Directory(cache_dir.join("hosted").join(&name)),
+        (false, Some(dir), None) => SourceKind::Directory(file.beside(dir)),
+        (false, None, Some(given)) => SourceKind::Upstream(Box::new(upstream_source(file, raw, given)?)),
+        _ => {
+            let problem = format!(
+                "source {name:?} needs exactly one of: hosted = true, dir = \"PATH\", upstream = \"URL\""
+            );
+            return Err(file.wrong(&raw.name.span(), "source", problem));
+        }
+    };
+    Ok(SourceConfiguration {
+        name,
+        projects: projects(file, raw)?,
+        kind,
+    })
+}
+
+fn upstream_source(
+    file: &ConfigFile,
+    raw: &RawSource,
+    given: &Spanned<OneOrMany>,
+) -> Result<UpstreamConfiguration, ConfigError> {
+    let mut upstreams = Vec::new();
+    for text in given.get_ref().as_slice() {
+        let parsed = upstream::parse(text);
+        upstreams.push(parsed.map_err(|problem| file.wrong(&given.span(), "source.upstream", problem))?);
+    }
+    if upstreams.is_empty() {
+        return Err(file.wrong(&given.span(), "source.upstream", "name at least one upstream"));
+    }
+    let time = |key, raw: &Option<Spanned<RawDuration>>| {
+        raw.as_ref().map(|given| time(file, key, given)).transpose()
+    };
+    let above_zero = |key, raw: &Option<Spanned<RawDuration>>| match time(key, raw)? {
+        Some(Duration::ZERO) => {
+            let span = raw.as_ref().map_or(0..0, Spanned::span);
+            Err(file.wrong(&span, key, "this has to be more than nothing"))
+        }
+        time => Ok(time),
+    };
+    Ok(UpstreamConfiguration {
+        credentials: credentials(file, raw)?,
+        timeout: above_zero("source.timeout", &raw.timeout)?,
+        connect_timeout: above_zero("source.connect-timeout", &raw.connect_timeout)?,
+        hedge: above_zero("source.hedge", &raw.hedge)?,
+        file_hosts: raw.file_hosts.clone().unwrap_or_default(),
+        forbidden: raw.forbidden.map(Into::into).unwrap_or_default(),
+        max_lifetime: time("source.max-lifetime", &raw.max_lifetime)?,
+        negative_lifetime: time("source.negative-lifetime", &raw.negative_lifetime)?,
+        max_stale: time("source.max-stale", &raw.max_stale)?,
+        vanished: raw.vanished.map(Into::into).unwrap_or_default(),
+        unreachable: raw.unreachable.map(Into::into).unwrap_or_default(),
+        files: raw.files.map(Into::into).unwrap_or_default(),
+        ..UpstreamConfiguration::new(upstreams)
+    })
+}
+
+fn projects(file: &ConfigFile, raw: &RawSource) -> Result<Vec<NamePattern>, ConfigError> {
+    let patterns = raw.projects.as_ref().into_iter().flatten();
+    patterns
+        .map(|pattern| {
+            let parsed = NamePattern::parse(pattern.get_ref());
+            parsed.map_err(|error| {
+                let problem = format!("{error}; write a name, or the front of one with '*' behind it");
+                file.wrong(&pattern.span(), "source.projects", problem)
+            })
+        })
+        .collect()
+}
+
+fn time(file: &ConfigFile, key: &str, given: &Spanned<RawDuration>) -> Result<Duration, ConfigError> {
+    let parsed = match given.get_ref() {
+        RawDuration::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+        RawDuration::Text(text) => duration::parse(text),
+    };
+    parsed.ok_or_else(|| {
+        let problem = "this is no time: write a number of seconds, \"10 min\" or \"30 days\"";
+        file.wrong(&given.span(), key, problem)
+    })
+}
+
+fn credentials(file: &ConfigFile, raw: &RawSource) -> Result<Option<Credentials>, ConfigError> {
+    let password = match (&raw.password, &raw.password_file) {
+        (Some(password), None) => Some(password.clone()),
+        (None, Some(path)) => {
+            let read = std::fs::read_to_string(file.beside(path.get_ref()));
+            let text = read.map_err(|error| {
+                file.wrong(
+                    &path.span(),
+                    "source.password-file",
+                    format!("it cannot be read: {error}"),
+                )
+            })?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
+        }
+        (None, None) => None,
+        (Some(_), Some(path)) => {
+            return Err(file.wrong(
+                &path.span(),
+                "source.password-file",
+                "there is a password as well: keep one of them",
+            ));
+        }
+    };
+    Ok(match (&raw.username, password) {
+        (None, None) => None,
+        (user, password) => Some(Credentials::new(
+            user.as_deref().unwrap_or("__token__"),
+            password.unwrap_or_default(),
+        )),
+    })
+}
