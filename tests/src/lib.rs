@@ -5,6 +5,8 @@
 //! * [`python`]: pip and uv, installed once below `target/`, run in clean environments.
 //! * [`process`]: the `pypicache` binary as a process.
 //! * [`tls`]: a TLS front with a certificate authority of its own.
+//! * [`tiers`]: caches inside the test's own process, under a clock that the test moves.
+//! * [`virtually`]: time that goes on only while nothing else does.
 //! * [`laboratory`]: the three of them put together.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
@@ -21,5 +23,7 @@ pub mod laboratory;
 pub mod package;
 pub mod process;
 pub mod python;
+pub mod tiers;
 pub mod tls;
 pub mod upstream;
+pub mod virtually;

@@ -41,7 +41,7 @@ impl Shared {
                     }
                 }
                 let changed = match &landing {
-                    Ok(Landed::New(held) | Landed::Confirmed(held) | Landed::Absent(_, Some(held))) => {
+                    Ok(Landed::New(held, _) | Landed::Confirmed(held) | Landed::Absent(_, Some(held))) => {
                         Some(held.clone())
                     }
                     _ => None,
@@ -70,7 +70,7 @@ impl Shared {
         let answer = self.inner.page(project, ask).await?;
         let landed = self.understood(project, held, answer).await?;
         match &landed {
-            Landed::New(held) | Landed::Confirmed(held) | Landed::Known(held) => {
+            Landed::New(held, _) | Landed::Confirmed(held) | Landed::Known(held) => {
                 self.remember(project, held);
                 self.absent.invalidate(project);
                 self.doubted.invalidate(project);
@@ -99,7 +99,11 @@ impl Shared {
                     let held = held.confirmed(reply.freshness, now, &self.options);
                     Ok(Landed::Confirmed(Arc::new(held)))
                 }
-                (_, held) => Ok(Landed::New(Arc::new(self.taken(held.as_deref(), reply).await))),
+                (_, held) => {
+                    let trail = reply.trail.clone();
+                    let held = self.taken(held.as_deref(), reply).await;
+                    Ok(Landed::New(Arc::new(held), trail))
+                }
             },
             (Answer::Unchanged(freshness), Some(held)) => Ok(Landed::Confirmed(Arc::new(held.confirmed(
                 freshness,

@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use crate::model::{FilePath, ProjectName};
 use crate::source::{
     Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, Reach, Sibling,
-    SourceError,
+    SourceError, Trail,
 };
 use crate::store::DiskStore;
 use flight::Flights;
@@ -62,8 +62,8 @@ type PageLanding = Option<Result<Landed, SourceError>>;
 /// What asking for a page brought.
 #[derive(Debug, Clone)]
 enum Landed {
-    /// A page that was not held.
-    New(Arc<HeldPage>),
+    /// A page that was not held, and the way that it came.
+    New(Arc<HeldPage>, Trail),
     /// The held page, confirmed.
     Confirmed(Arc<HeldPage>),
     /// A page that another flight had brought in the meantime.

@@ -109,8 +109,17 @@ impl Shared {
 
     fn reply_landed(&self, landed: Landed, led: bool, ask: &Ask) -> Answer<PageReply> {
         match landed {
-            Landed::New(held) if led => self.reply(&held, Outcome::Miss, ask),
-            Landed::New(held) => self.reply(&held, Outcome::Collapsed, ask),
+            Landed::New(held, trail) => {
+                let outcome = if led { Outcome::Miss } else { Outcome::Collapsed };
+                self.reply(&held, outcome, ask).map(|reply| PageReply {
+                    trail: trail.then(&self.name, outcome),
+                    ..reply
+                })
+            }
+            // Whoever confirmed it could not ask either.
+            Landed::Confirmed(held) if !held.freshness(self.options.clock.now()).is_fresh() => {
+                self.reply(&held, Outcome::Stale, ask)
+            }
             Landed::Confirmed(held) => self.reply(&held, Outcome::Revalidated, ask),
             Landed::Known(held) => self.reply(&held, Outcome::Hit, ask),
             Landed::Absent(freshness, _) => Answer::Absent(freshness),

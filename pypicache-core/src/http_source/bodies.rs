@@ -10,9 +10,10 @@ use super::causes::cause_of;
 use crate::resilience::Pace;
 use crate::source::{BodyError, Cause};
 
-/// How long a page may be silent or trickle. Whoever asked for it is waiting for all of it.
+/// How long a page may be silent or trickle. Whoever asked for it is waiting for all of it, and a tier below waits
+/// for the head of our answer only: it is to hear from us what is wrong.
 fn page_pace() -> Pace {
-    Pace::new(Duration::from_secs(2), 512)
+    Pace::new(Duration::from_secs(1), 512)
 }
 
 /// The same for a file. Less than the 15 s of silence after which pip gives up, so that there is time to

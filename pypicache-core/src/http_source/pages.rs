@@ -78,7 +78,7 @@ impl HttpSource {
             Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
             Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
-        let list = simple::read_list(received.format, &received.body)
+        let list = simple::read_list(received.format, &received.body, &received.url)
             .map_err(|error| self.nonsense(asked, &error))?;
         let (freshness, trail) = (freshness_of(&received.headers), trail_of(&received.headers));
         Ok(Answer::Found(ListReply {

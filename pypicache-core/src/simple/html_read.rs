@@ -63,17 +63,27 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
     Ok(page)
 }
 
-pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
+pub(super) fn list(body: &[u8], base: &Url) -> Result<ProjectList, ReadPageError> {
     let document = read(body)?;
     check_version(document.version.as_deref())?;
-    if document.version.is_none() && document.anchors.is_empty() {
-        return Err(ReadPageError::NotAnIndexPage);
+    let links = document.anchors.iter();
+    let list: ProjectList = links
+        .filter_map(|anchor| project_behind(&anchor.href, base))
+        .collect();
+    match document.version.is_none() && list.projects().is_empty() {
+        true => Err(ReadPageError::NotAnIndexPage),
+        false => Ok(list),
     }
-    let name = |anchor: &Anchor| {
-        let path = anchor.href.split(['?', '#']).next()?;
-        ProjectName::parse(path.trim_end_matches('/').rsplit('/').next()?).ok()
-    };
-    Ok(document.anchors.iter().filter_map(name).collect())
+}
+
+/// The project whose page a link leads to: pages live directly below the list.
+fn project_behind(href: &str, base: &Url) -> Option<ProjectName> {
+    let url = base.join(href).ok().filter(|url| url.host() == base.host())?;
+    let segment = url.path().strip_prefix(base.path())?;
+    let name = segment.strip_suffix('/').unwrap_or(segment);
+    // What has an extension and no slash behind it is a document.
+    let is_page = segment.ends_with('/') || !name.contains('.');
+    ProjectName::parse(name).ok().filter(|_| is_page)
 }
 
 /// Whether the file's name says that it is the project's; a name that says nothing has to begin like it.
@@ -168,7 +178,8 @@ fn entry_of(anchor: &Anchor, base: &Url, context: &PageContext<'_>) -> Option<Fi
         Some(reason) => Yanked::Because(reason.to_owned()),
     };
     entry.core_metadata = match anchor.core_metadata.as_deref() {
-        None | Some("false") => CoreMetadata::None,
+        None => CoreMetadata::None,
+        Some(text) if text.eq_ignore_ascii_case("false") => CoreMetadata::None,
         Some(text) => entry::core_metadata(text.strip_prefix("sha256=")),
     };
     entry.provenance = anchor.provenance.as_deref().and_then(entry::provenance);

@@ -88,7 +88,7 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
         #[serde(borrow)]
         meta: RawMeta<'a>,
         #[serde(borrow)]
-        projects: Vec<RawProject<'a>>,
+        projects: Vec<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct RawProject<'a> {
@@ -97,11 +97,11 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
     }
     let raw: RawList<'_> = serde_json::from_str(text_of(body)?).map_err(malformed)?;
     check_version(version(&raw.meta).as_deref())?;
-    Ok(raw
-        .projects
-        .iter()
-        .filter_map(|project| ProjectName::parse(&project.name).ok())
-        .collect())
+    let name = |project: &&RawValue| {
+        let project: RawProject<'_> = serde_json::from_str(project.get()).ok()?;
+        ProjectName::parse(&project.name).ok()
+    };
+    Ok(raw.projects.iter().filter_map(name).collect())
 }
 
 fn finish<'a, F>(
@@ -210,9 +210,14 @@ fn version(meta: &RawMeta<'_>) -> Option<String> {
     meta.api_version.map(|raw| raw.get().trim_matches('"').to_owned())
 }
 
+/// The document's text. It has to be an object: serde would take a list of the right length as well.
 fn text_of(body: &[u8]) -> Result<&str, ReadPageError> {
     let text = std::str::from_utf8(body).map_err(|error| ReadPageError::Malformed(error.to_string()))?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match text.trim_start().starts_with('{') {
+        true => Ok(text),
+        false => Err(ReadPageError::Malformed("it is no object".to_owned())),
+    }
 }
 
 fn malformed(error: serde_json::Error) -> ReadPageError {

@@ -108,11 +108,11 @@ pub fn read_page(
     }
 }
 
-/// Reads a project list. What is no project's name is passed over.
-pub fn read_list(format: Format, body: &[u8]) -> Result<ProjectList, ReadPageError> {
+/// Reads a project list that was found at `base`. What is no project is passed over.
+pub fn read_list(format: Format, body: &[u8], base: &Url) -> Result<ProjectList, ReadPageError> {
     match format {
         Format::Json => json_read::list(body),
-        Format::Html => html_read::list(body),
+        Format::Html => html_read::list(body, base),
     }
 }
 

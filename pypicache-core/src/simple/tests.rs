@@ -256,9 +256,31 @@ fn lists_go_round() {
         .iter()
         .map(|name| ProjectName::parse(name).unwrap())
         .collect();
+    let base = Url::parse("https://index.example/simple/").unwrap();
     for format in [Format::Json, Format::Html] {
-        assert_eq!(read_list(format, &write_list(format, &list)).unwrap(), list);
+        assert_eq!(
+            read_list(format, &write_list(format, &list), &base).unwrap(),
+            list
+        );
     }
+}
+
+#[test]
+fn lists_leave_out_what_is_no_project() {
+    let base = Url::parse("https://index.example/simple/").unwrap();
+    let names = |format, body: &str| {
+        let list = read_list(format, body.as_bytes(), &base)?;
+        let names = list.projects().iter().map(|project| project.name.to_string());
+        Ok::<_, ReadPageError>(names.collect::<Vec<_>>())
+    };
+    let html =
+        "<a href='../'>up</a> <a href='six/'>six</a> <a href='/simple/Flask'>Flask</a> <a href='a.css'>x</a>";
+    assert_eq!(names(Format::Html, html).unwrap(), ["flask", "six"]);
+    let portal = "<a href='/login'>log in</a> <a href='/terms.zip'>terms</a> <a href='https://hotel.example/simple/x/'>x</a>";
+    assert!(names(Format::Html, portal).is_err());
+    let json = r#"{"meta":{"api-version":"1.0"},"projects":[7,{"name":"six"},{},{"name":"-"},null]}"#;
+    assert_eq!(names(Format::Json, json).unwrap(), ["six"]);
+    assert!(names(Format::Json, r#"[{"api-version":"1.0"},[]]"#).is_err());
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -45,6 +45,7 @@ pub(super) async fn answer(
     let fault = state.script.fault(&path);
     match &fault {
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Delay(wait)) => tokio::time::sleep(*wait).await,
         Some(Fault::Reset) => return Err(std::io::Error::other("reset on command")),
         _ => {}
     }
@@ -54,6 +55,10 @@ pub(super) async fn answer(
             &[("content-type", (*content_type).to_owned())],
             body.clone(),
         ),
+        (_, Some(Fault::Answer(status, headers, body))) => plan(*status, headers, body.clone()),
+        (_, Some(Fault::Endless(content_type))) => {
+            plan(200, &[("content-type", (*content_type).to_owned())], Bytes::new())
+        }
         (_, Some(Fault::Redirect(to))) => plan(302, &[("location", to.clone())], Bytes::new()),
         (Host::Index, _) => page(state, &path, &headers, matches!(fault, Some(Fault::OldHtml))),
         (Host::Files, _) => file(state, &path, &headers, matches!(fault, Some(Fault::NoRanges))),
@@ -172,12 +177,23 @@ fn range(spec: &str, size: usize) -> Option<(usize, usize)> {
 /// Makes the response, with what the script does to its body.
 fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body> {
     let mut response = Response::builder().status(planned.status);
+    let whole = match fault {
+        Some(Fault::Gzipped) => gzip(&planned.body),
+        _ => planned.body,
+    };
+    if matches!(fault, Some(Fault::Gzipped | Fault::CalledGzipped)) {
+        response = response.header("content-encoding", "gzip");
+    }
     for (name, value) in &planned.headers {
         response = response.header(*name, value);
     }
-    let whole = planned.body;
-    if !matches!(fault, Some(Fault::NoLength)) && planned.status != StatusCode::NOT_MODIFIED {
-        response = response.header("content-length", whole.len());
+    let claimed = match fault {
+        Some(Fault::ClaimsMore(more)) => Some(whole.len() + more),
+        Some(Fault::NoLength | Fault::Endless(_)) => None,
+        _ => Some(whole.len()),
+    };
+    if let Some(length) = claimed.filter(|_| planned.status != StatusCode::NOT_MODIFIED) {
+        response = response.header("content-length", length);
     }
     let cut = |body: Bytes| {
         // Pending in between, so that the server sends what it has before it breaks off.
@@ -207,6 +223,13 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
             bytes[middle] ^= 1;
             Box::pin(stream::once(async { Ok(bytes.into()) }))
         }
+        Some(Fault::ClaimsMore(_)) => Box::pin(cut(whole)),
+        Some(Fault::Trickle(pause)) => Box::pin(stream::unfold(whole, move |mut left| async move {
+            let next = (!left.is_empty()).then(|| left.split_to(1))?;
+            tokio::time::sleep(pause).await;
+            Some((Ok(next), left))
+        })),
+        Some(Fault::Endless(_)) => Box::pin(stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 65_536])))),
         Some(Fault::NoLength) => Box::pin(stream::once(async { Ok(whole) })),
         _ => {
             return response

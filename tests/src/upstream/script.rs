@@ -1,6 +1,7 @@
 //! What goes wrong, with which requests, how often.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -28,6 +29,20 @@ pub enum Fault {
     Redirect(String),
     /// HTML without anything newer than PEP 503.
     OldHtml,
+    /// An answer of one's own: status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, Bytes),
+    /// The right answer, so much later.
+    Delay(Duration),
+    /// The right head, then a byte each so often.
+    Trickle(Duration),
+    /// A 200 of this type whose body never ends.
+    Endless(&'static str),
+    /// The right body under a `Content-Length` that is larger by this.
+    ClaimsMore(usize),
+    /// The right body, gzipped and said to be so, whatever the client accepts.
+    Gzipped,
+    /// The right body, said to be gzipped.
+    CalledGzipped,
 }
 
 /// Holds bodies back until it is opened. Clones are the same gate.
