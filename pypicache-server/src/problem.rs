@@ -3,13 +3,20 @@
 use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use pypicache_core::source::{Freshness, SourceError};
+use pypicache_core::source::{Cause, Freshness, SourceError};
+use serde_json::json;
 
 use crate::respond::{Reply, full};
 
 /// A problem document. `detail` says what failed, where, and what to do.
 pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
-    let document = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    document(
+        status,
+        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail }),
+    )
+}
+
+fn document(status: StatusCode, document: serde_json::Value) -> Reply {
     let mut response = Response::new(full(Bytes::from(document.to_string())));
     *response.status_mut() = status;
     response
@@ -44,9 +51,24 @@ pub(crate) fn nothing() -> Reply {
     )
 }
 
+/// The upstream has other bytes than it lists. The tier below must not go on with what it got of them, so it is told
+/// in a member of its own (RFC 9457 section 3.2).
+fn wrong_bytes(detail: &str) -> Reply {
+    let status = StatusCode::GATEWAY_TIMEOUT;
+    let title = "Not held, and the upstream's bytes are not those of its page";
+    document(
+        status,
+        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "cause": "mismatch" }),
+    )
+}
+
 /// A question that could not be answered. Never 404: that would send installers to another index.
 pub(crate) fn failed(error: &SourceError) -> Reply {
     match error {
+        SourceError::Unavailable {
+            cause: Cause::Mismatch(_),
+            ..
+        } => wrong_bytes(&error.chain()),
         SourceError::Unavailable { .. } => problem(
             StatusCode::GATEWAY_TIMEOUT,
             "Not held, and the upstream could not tell",

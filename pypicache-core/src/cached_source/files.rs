@@ -1,13 +1,15 @@
 //! Distribution files: found through their project's page, answered from the store, or carried in once for all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::options::Files;
 use super::passing::verified;
-use super::transfer::{Order, Progress, State, follow};
+use super::transfer::{Order, Progress, State, follow, is_mismatch};
 use crate::model::{Checksum, FileEntry};
 use crate::source::{
     Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, HeldFile, IndexSource as _, LocalFile,
@@ -16,6 +18,9 @@ use crate::source::{Outcome, Sibling, SourceError, Trail};
 
 /// A range that begins at most this far ahead of a running transfer waits for it; one further on is asked for by itself.
 const FOLLOW_AHEAD: u64 = 4 * 1024 * 1024;
+
+/// How long nobody is given the rest of a file of which wrong bytes came.
+const MISTRUST: Duration = Duration::from_secs(60);
 
 impl Shared {
     pub(super) async fn file(
@@ -149,6 +154,9 @@ impl Shared {
         entry: Arc<FileEntry>,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
+        if let Some(error) = self.mistrust_of(question) {
+            return Err(error);
+        }
         let (mut progress, led) = self.transfer(&entry, ask);
         let outcome = if led { Outcome::Miss } else { Outcome::Collapsed };
         let begun = progress
@@ -181,6 +189,14 @@ impl Shared {
             }
             State::Failed(error) => Err(error),
         }
+    }
+
+    /// The error that a transfer of the file ended with lately because its bytes were wrong, for somebody who would
+    /// go on with a part of these. Who wants all of it is welcome to another try.
+    fn mistrust_of(&self, question: &FileQuestion) -> Option<SourceError> {
+        let continues = matches!(question.range, Some(ByteRange::From(position)) if position > 0);
+        let (since, error) = self.mistrusted.get(&question.path)?;
+        (continues && since.elapsed() < MISTRUST).then_some(error)
     }
 
     fn reply_flowing(
@@ -242,6 +258,10 @@ impl Shared {
                     name: shared.name.clone(),
                 });
                 if let Err(error) = order.carry_out(&progress).await {
+                    if is_mismatch(&error) {
+                        let wrong = (Instant::now(), error.clone());
+                        shared.mistrusted.insert(entry.path.clone(), wrong);
+                    }
                     tracing::warn!(file = %entry.path, source = %shared.name, error = error.chain(), "a file could not be fetched");
                 }
                 let done = match &progress.borrow().state {

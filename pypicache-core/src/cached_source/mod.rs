@@ -88,6 +88,8 @@ struct Shared {
     strays: moka::sync::Cache<FilePath, ProjectName>,
     /// Projects whose page lost all its files at once: not believed until it is said again.
     doubted: moka::sync::Cache<ProjectName, ()>,
+    /// Files of which wrong bytes came lately: whoever has a part of these must not go on with it.
+    mistrusted: moka::sync::Cache<FilePath, (Instant, SourceError)>,
     /// When the source behind last failed. A std mutex: held for a read or a write.
     failed_at: Mutex<Option<Instant>>,
 }
@@ -114,6 +116,7 @@ impl CachedSource {
             absent: moka::sync::Cache::new(10_000),
             strays: moka::sync::Cache::new(10_000),
             doubted: moka::sync::Cache::new(1_000),
+            mistrusted: moka::sync::Cache::new(1_000),
             failed_at: Mutex::new(None),
         };
         Self {

@@ -85,15 +85,17 @@ pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
     }
     #[derive(serde::Deserialize)]
     struct Problem {
-        detail: Option<String>,
+        detail: String,
+        /// A member of our own: tiers say so where the bytes are wrong.
+        cause: Option<String>,
     }
-    let problem = serde_json::from_slice::<Problem>(&body).ok();
-    match problem.and_then(|problem| problem.detail) {
-        Some(detail) => {
-            let plain: String = detail.chars().filter(|c| !c.is_control()).collect();
-            Cause::Relayed(plain.into())
-        }
-        None => Cause::Status(status),
+    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
+        return Cause::Status(status);
+    };
+    let detail: String = problem.detail.chars().filter(|c| !c.is_control()).collect();
+    match problem.cause.as_deref() {
+        Some("mismatch") => Cause::Mismatch(detail.into()),
+        _ => Cause::Relayed(detail.into()),
     }
 }
 

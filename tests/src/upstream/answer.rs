@@ -61,9 +61,15 @@ pub(super) async fn answer(
         }
         (_, Some(Fault::Redirect(to))) => plan(302, &[("location", to.clone())], Bytes::new()),
         (Host::Index, _) => page(state, &path, &headers, matches!(fault, Some(Fault::OldHtml))),
+        (Host::Files, _) if is_expired(state, request.uri().query()) => plan(403, &[], Bytes::new()),
         (Host::Files, _) => file(state, &path, &headers, matches!(fault, Some(Fault::NoRanges))),
     };
     Ok(send(planned, fault, request.method() == Method::HEAD))
+}
+
+fn is_expired(state: &State, query: Option<&str>) -> bool {
+    let signature = *state.signature.lock().unwrap();
+    signature.is_some_and(|signature| query != Some(&format!("sig={signature}")))
 }
 
 fn page(state: &State, path: &str, request: &HeaderMap, old: bool) -> Planned {
@@ -100,7 +106,10 @@ fn page(state: &State, path: &str, request: &HeaderMap, old: bool) -> Planned {
                     pages::old_html(packages, &files).into(),
                 );
             }
-            Some(packages) if json => (JSON, pages::json(name, packages, &files)),
+            Some(packages) if json => {
+                let signature = *state.signature.lock().unwrap();
+                (JSON, pages::json(name, packages, &files, signature))
+            }
             Some(packages) => ("text/html; charset=UTF-8", pages::html(packages, &files)),
         },
     };

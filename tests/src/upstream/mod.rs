@@ -65,6 +65,8 @@ struct State {
     /// The value of `Authorization` that pages want.
     wanted: Mutex<Option<String>>,
     files: Mutex<String>,
+    /// What links to files carry as their signature; others are refused.
+    signature: Mutex<Option<u32>>,
 }
 
 impl Upstream {
@@ -77,6 +79,7 @@ impl Upstream {
             lifetime: Mutex::new((600, None)),
             wanted: Mutex::default(),
             files: Mutex::default(),
+            signature: Mutex::default(),
         });
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut upstream = Self {
@@ -137,6 +140,11 @@ impl Upstream {
     /// Pages are only for those who send this `Authorization`.
     pub fn want(&self, authorization: &str) {
         *self.state.wanted.lock().unwrap() = Some(authorization.to_owned());
+    }
+
+    /// From now on links to files carry this signature, and those with another one have expired.
+    pub fn sign(&self, signature: u32) {
+        *self.state.signature.lock().unwrap() = Some(signature);
     }
 
     /// All requests so far.

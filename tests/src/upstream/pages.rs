@@ -16,7 +16,8 @@ pub(super) fn path(package: &Package) -> String {
     )
 }
 
-pub(super) fn json(project: &str, packages: &[Package], files: &str) -> Vec<u8> {
+pub(super) fn json(project: &str, packages: &[Package], files: &str, signature: Option<u32>) -> Vec<u8> {
+    let query = signature.map_or_else(String::new, |signature| format!("?sig={signature}"));
     let mut versions: Vec<_> = packages
         .iter()
         .filter_map(|package| package.filename.split('-').nth(1))
@@ -28,19 +29,19 @@ pub(super) fn json(project: &str, packages: &[Package], files: &str) -> Vec<u8> 
         "project-status": { "status": "active" },
         "alternate-locations": [],
         "versions": versions,
-        "files": packages.iter().map(|package| file(package, files)).collect::<Vec<_>>(),
+        "files": packages.iter().map(|package| file(package, files, &query)).collect::<Vec<_>>(),
     });
     serde_json::to_vec(&document).unwrap()
 }
 
-fn file(package: &Package, files: &str) -> Value {
+fn file(package: &Package, files: &str, query: &str) -> Value {
     let metadata = package
         .metadata
         .as_deref()
         .map_or(json!(false), |bytes| json!({ "sha256": sha256(bytes) }));
     json!({
         "filename": package.filename,
-        "url": format!("http://{files}{}", path(package)),
+        "url": format!("http://{files}{}{query}", path(package)),
         "hashes": { "sha256": package.sha256 },
         "size": package.bytes.len(),
         "upload-time": package.upload_time,

@@ -32,6 +32,7 @@ use crate::source::{
 };
 use crate::store::DiskStore;
 pub(super) use follow::follow;
+pub(super) use receive::is_mismatch;
 pub(super) use written::Positioned;
 
 /// How far a transfer has come.

@@ -14,9 +14,12 @@ use crate::model::Sha256;
 use crate::resilience::{Retry, chance};
 use crate::source::{Answer, Cause, FileReply, SourceError};
 
-/// How often in a row a transfer is continued without a byte coming in. With the pauses below that is some seconds:
+/// How often in a row a transfer is continued without much coming in. With the pauses below that is some seconds:
 /// less than the 15 after which pip gives up.
 const CONTINUATIONS: u32 = 7;
+
+/// How many bytes an attempt has to bring to count as one that brought something.
+const PROGRESS: u64 = 10 * 1024;
 
 /// The pause before the first continuation; each further fruitless one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -65,7 +68,7 @@ impl Order {
                 }
                 Ok(Attempt::Absent) => return Ok(None),
                 Ok(Attempt::Broken(error)) => {
-                    if written.length() > position {
+                    if written.length() >= position + PROGRESS {
                         retry.progressed();
                     }
                     let promised = !matches!(progress.borrow().state, State::Asking);
@@ -107,6 +110,8 @@ impl Order {
                 return Ok(Attempt::Absent);
             }
             Err(SourceError::RangeOutside { size }) if size == position => return Ok(Attempt::Whole),
+            // What came so far is a part of something wrong.
+            Err(error) if is_mismatch(&error) => return Err(error),
             Err(error) if error.is_unavailable() => return Ok(Attempt::Broken(error)),
             Err(error) => return Err(error),
         };
@@ -239,6 +244,14 @@ impl Order {
             }
         }
     }
+}
+
+/// Whether the source says that its bytes are not the listed ones.
+pub(in crate::cached_source) fn is_mismatch(error: &SourceError) -> bool {
+    let SourceError::Unavailable { cause, .. } = error else {
+        return false;
+    };
+    matches!(cause, Cause::Mismatch(_))
 }
 
 /// A piece without the bytes at its front that are there already.
