@@ -42,14 +42,13 @@ pub(super) fn cause_of(error: &reqwest::Error) -> Cause {
     }
 }
 
-/// rustls's errors come wrapped in those of the operating system, which do not name them as their source.
+/// rustls's errors come wrapped in those of the operating system, once or twice, which do not name them as their source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    inside
-        .and_then(|inside| inside.downcast_ref::<rustls::Error>())
-        .or_else(|| error.downcast_ref())
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    let wrapper = error.downcast_ref::<std::io::Error>()?;
+    tls_error(wrapper.get_ref()?)
 }
 
 /// What a status that is no answer means; a tier's own explanation is handed on.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -114,6 +114,12 @@ impl Upstream {
         format!("http://{}/simple/", self.index).parse().unwrap()
     }
 
+    /// Where the index listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.index
+    }
+
     /// The URL of a file.
     #[must_use]
     pub fn file_url(&self, package: &Package) -> Url {
@@ -190,6 +196,35 @@ impl Upstream {
                 *self.state.files.lock().unwrap() = address.to_string();
             }
             self.servers.spawn(accept(listener, host, self.state.clone()));
+        }
+    }
+}
+
+/// An address at which packets get lost: its queue of connections is full, and nobody takes one from it.
+#[derive(Debug)]
+pub struct BlackHole {
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    /// At an address that is free.
+    pub async fn at(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut queue = Vec::new();
+        let patience = std::time::Duration::from_millis(100);
+        // Blocking, and so by real time: the queue is full when a connection does not stand at once.
+        let connect = move || std::net::TcpStream::connect_timeout(&address, patience);
+        while let Ok(stream) = tokio::task::spawn_blocking(connect).await.unwrap() {
+            stream.set_nonblocking(true).unwrap();
+            queue.push(TcpStream::from_std(stream).unwrap());
+        }
+        Self {
+            _listener: listener,
+            _queue: queue,
         }
     }
 }
