@@ -88,6 +88,11 @@ impl Tiers {
         url
     }
 
+    /// Ends all servers and their connections: from now on they refuse.
+    pub async fn stop(&mut self) {
+        self.servers.shutdown().await;
+    }
+
     /// Where a tier keeps what it holds; they are counted from 1, the nearest to the upstream.
     #[must_use]
     pub fn directory(&self, tier: usize) -> PathBuf {
