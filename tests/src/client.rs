@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 /// A response, whole.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -53,10 +55,9 @@ pub async fn breaks_off(url: &Url) -> bool {
     }
 }
 
-async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> hyper::Result<Response<Incoming>> {
-    let stream = TcpStream::connect((url.host_str().unwrap(), url.port_or_known_default().unwrap()))
-        .await
-        .unwrap();
+async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response<Incoming>, Error> {
+    let address = (url.host_str().unwrap(), url.port_or_known_default().unwrap());
+    let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
@@ -67,9 +68,8 @@ async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> hyper:
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    sender
-        .send_request(request.body(Empty::<Bytes>::new()).unwrap())
-        .await
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    Ok(sender.send_request(request).await?)
 }
 
 /// Sends a request and takes the whole response in.
@@ -90,6 +90,14 @@ pub async fn send(method: Method, url: &Url, headers: &[(&str, &str)]) -> Reply 
 /// GET.
 pub async fn get(url: &Url, headers: &[(&str, &str)]) -> Reply {
     send(Method::GET, url, headers).await
+}
+
+/// GET of a server that may be gone: the status and the whole body, if both came.
+pub async fn try_get(url: &Url, headers: &[(&str, &str)]) -> Option<(StatusCode, Bytes)> {
+    let response = try_open(Method::GET, url, headers).await.ok()?;
+    let status = response.status();
+    let body = response.into_body().collect().await.ok()?;
+    Some((status, body.to_bytes()))
 }
 
 /// GET of a page as JSON.

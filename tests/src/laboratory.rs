@@ -84,6 +84,13 @@ impl Laboratory {
         }
     }
 
+    /// Waits until the cache keeps so many files.
+    pub async fn keeps_files(&self, count: usize) {
+        while self.held() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// How many whole files the cache holds.
     #[must_use]
     pub fn held(&self) -> usize {

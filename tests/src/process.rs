@@ -24,12 +24,22 @@ impl Server {
         Self::start_with(directory, arguments, &[])
     }
 
+    /// The same at an address, where an earlier one listened for example.
+    #[must_use]
+    pub fn start_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
+        Self::launch(address, directory, arguments, &[])
+    }
+
     /// The same with further environment variables.
     #[must_use]
     pub fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::launch("127.0.0.1:0", directory, arguments, variables)
+    }
+
+    fn launch(address: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command(directory)
             .envs(variables.iter().copied())
-            .args(["serve", "--listen", "127.0.0.1:0", "--cache-dir"])
+            .args(["serve", "--listen", address, "--cache-dir"])
             .arg(directory.join("cache"))
             .args(arguments)
             .stdin(Stdio::null())
@@ -65,6 +75,12 @@ impl Server {
     #[must_use]
     pub fn index(&self) -> Url {
         self.url.join("simple/").unwrap()
+    }
+
+    /// Where it listens, as an argument.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.url.authority().to_owned()
     }
 
     /// What it has printed so far.

@@ -74,6 +74,18 @@ impl Environment {
         )
     }
 
+    /// `uv ARGUMENTS` in a project's directory, for this environment, with a cache of its own that is empty.
+    #[must_use]
+    pub fn uv(&self, project: &Path, arguments: &[&str]) -> Output {
+        let mut uv = tool("uv");
+        uv.args(["--no-cache", "--no-progress"]).args(arguments);
+        uv.current_dir(project)
+            .env("UV_HTTP_RETRIES", "0")
+            .env("UV_PYTHON", self.python())
+            .env("UV_PROJECT_ENVIRONMENT", &self.root);
+        self.run(&mut uv)
+    }
+
     /// Every installed file that comes out of a package, with its digest.
     #[must_use]
     pub fn tree(&self) -> BTreeMap<String, String> {

@@ -247,3 +247,60 @@ async fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
     assert_eq!(sha256(&[first, rest].concat()), package.sha256);
     assert!(stopping.await.unwrap().success());
 }
+
+/// Where an upstream dies, in a file of `size` bytes: five places, other ones in each run.
+fn deaths(size: usize) -> Vec<usize> {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let draw = || usize::try_from(std::hash::RandomState::new().build_hasher().finish() >> 16).unwrap();
+    (0..5).map(|_| draw() % (size / 5)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_survives_five_deaths_of_the_upstream_and_one_of_the_cache() {
+    const SIZE: usize = 200 << 20;
+    let laboratory = with_bytes(SIZE).await;
+    let url = laboratory.file("big").await;
+    let places = deaths(SIZE);
+    for after in &places {
+        laboratory
+            .upstream
+            .script("big-1.0", Some(1), Fault::CutAfter(*after));
+    }
+    assert!(is_whole(&url, &laboratory.package.bytes).await, "{places:?}");
+    assert_eq!(laboratory.transfers(), 6, "{places:?}");
+
+    // The same again with a cache that is killed in the middle of it.
+    let mut laboratory = with_bytes(SIZE).await;
+    laboratory
+        .upstream
+        .script("big-1.0", Some(1), Fault::HoldAfter(120 << 20, Gate::default()));
+    for after in &places {
+        laboratory
+            .upstream
+            .script("big-1.0", Some(1), Fault::CutAfter(*after / 4));
+    }
+    let path = laboratory.file("big").await.path().to_owned();
+    let url = laboratory.cache.url.join(&path).unwrap();
+    let mut body = open(Method::GET, &url, &[]).await.into_body();
+    let mut received = 0;
+    while received < 100 << 20 {
+        received += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    laboratory.crash();
+    laboratory.upstream.forget();
+    let url = laboratory.cache.url.join(&path).unwrap();
+    assert!(is_whole(&url, &laboratory.package.bytes).await, "{places:?}");
+    let first = laboratory
+        .upstream
+        .requests()
+        .into_iter()
+        .find(|seen| seen.path.contains("big-1.0"));
+    let range = first.unwrap().headers["range"].to_str().unwrap().to_owned();
+    let from: usize = range
+        .trim_start_matches("bytes=")
+        .trim_end_matches('-')
+        .parse()
+        .unwrap();
+    assert!(from >= received, "what had come in was kept: {range}");
+    laboratory.keeps_files(1).await;
+}

@@ -142,7 +142,7 @@ async fn walk(tier_count: usize, cases: Vec<Case>) {
     }
 }
 
-fn cases() -> Vec<Case> {
+fn surviving() -> Vec<Case> {
     let cuts = [200_000, 1, 0, 300_000, 50_000];
     let deaths = cuts.map(|after| (Some(1), Fault::CutAfter(after)));
     vec![
@@ -177,6 +177,11 @@ fn cases() -> Vec<Case> {
         always("gzipped though nobody asked for it", Fault::Gzipped, Whole),
         always("said to be gzipped", Fault::CalledGzipped, Whole),
         within(14_000, always("one byte changed", Fault::Corrupt, Broken)),
+    ]
+}
+
+fn failing() -> Vec<Case> {
+    vec![
         always(
             "more claimed than there is",
             Fault::ClaimsMore(10),
@@ -242,17 +247,20 @@ fn cases() -> Vec<Case> {
 
 #[tokio::test(start_paused = true)]
 async fn one_tier() {
-    walk(1, cases()).await;
+    walk(1, surviving()).await;
+    walk(1, failing()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_tiers() {
-    walk(2, cases()).await;
+    walk(2, surviving()).await;
+    walk(2, failing()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn three_tiers() {
-    walk(3, cases()).await;
+    walk(3, surviving()).await;
+    walk(3, failing()).await;
 }
 
 /// A trickle does not keep a transfer alive for ever, and what came is not thrown away.
