@@ -100,4 +100,20 @@ mod tests {
             let _ = range(&headers(RANGE, &value));
         }
     }
+
+    /// A fuzz target, see the core's `simple::fuzz`.
+    #[test]
+    fn whatever_range_is_asked_for_stays_inside_the_file() {
+        bolero::check!()
+            .with_type::<(String, u64)>()
+            .for_each(|(text, size)| {
+                for text in [text.clone(), format!("bytes={text}")] {
+                    let Ok(value) = text.parse() else { continue };
+                    let headers = HeaderMap::from_iter([(RANGE, value)]);
+                    if let Some((offset, length)) = range(&headers).and_then(|range| range.within(*size)) {
+                        assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= *size));
+                    }
+                }
+            });
+    }
 }

@@ -229,4 +229,33 @@ mod tests {
             let _ = negotiate(Some(&accept), Some(&encodings), Some(&query));
         }
     }
+
+    /// A fuzz target, see the core's `simple::fuzz`.
+    #[test]
+    fn whatever_a_client_accepts_is_read_without_a_panic() {
+        let words = [
+            "",
+            "text/html",
+            "*/*",
+            "application/vnd.pypi.simple.v1+json",
+            ";q=0",
+            ";q=0.5",
+            ",",
+            "gzip",
+            "identity",
+        ];
+        bolero::check!()
+            .with_type::<(Vec<u8>, String, Vec<u8>)>()
+            .for_each(|(picks, text, encodings)| {
+                let pick = |picks: &[u8]| {
+                    picks
+                        .iter()
+                        .map(|pick| words[usize::from(*pick) % words.len()])
+                        .collect::<String>()
+                };
+                let accept = pick(picks) + text;
+                let _ = negotiate(Some(&accept), Some(&pick(encodings)), Some(text));
+                let _ = negotiate(None, Some(text), None);
+            });
+    }
 }

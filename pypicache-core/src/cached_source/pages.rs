@@ -79,13 +79,13 @@ impl Shared {
     ) -> Answer<PageReply> {
         let patience = match ask.reach {
             Reach::Revalidate => INSISTENCE,
-            _ if self.failed_lately() => Duration::ZERO,
+            // The flight goes on behind, and the one that brings an answer ends this.
+            _ if self.failed_lately() => return self.reply_unreachable(held, ask).await,
             _ => self.options.patience,
         };
         match tokio::time::timeout(patience, flight.landed()).await {
             Ok(Some(Ok(landed))) => self.reply_landed(landed, flight.led, ask),
             Ok(Some(Err(_)) | None) => self.reply_unreachable(held, ask).await,
-            Err(_) if self.failed_lately() => self.reply_unreachable(held, ask).await,
             Err(_) => {
                 // It may be slow or gone; the next ones do not wait to find out.
                 self.note_failure();

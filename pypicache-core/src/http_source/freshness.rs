@@ -104,4 +104,22 @@ mod tests {
             );
         }
     }
+
+    /// A fuzz target, see `simple::fuzz`.
+    #[test]
+    fn whatever_an_upstream_says_of_its_age_is_bounded() {
+        bolero::check!()
+            .with_type::<(String, String)>()
+            .for_each(|(cache_control, age)| {
+                let mut headers = HeaderMap::new();
+                for (name, text) in [(CACHE_CONTROL, cache_control), (AGE, age)] {
+                    if let Ok(value) = text.parse() {
+                        headers.insert(name, value);
+                    }
+                }
+                let told = freshness_of(&headers);
+                assert!(told.lifetime.as_secs() <= 1 << 31 && told.age.as_secs() <= 1 << 31);
+                assert!(absence_of(&headers).lifetime <= ABSENCE_LIFETIME);
+            });
+    }
 }

@@ -165,4 +165,6 @@ fn check_version(version: Option<&str>) -> Result<(), ReadPageError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
