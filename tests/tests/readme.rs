@@ -48,14 +48,21 @@ async fn every_command_works() {
     let config = root.path().join("pypicache.toml");
     // The places that only a team's host has.
     let wheels = root.path().join("wheels");
-    let toml = blocks("toml")
-        .join("\n")
-        .replace("/srv/wheels", wheels.to_str().unwrap())
-        .replace(
+    for toml in blocks("toml") {
+        let local = toml.replace("/srv/wheels", wheels.to_str().unwrap()).replace(
             "upstream = \"pypi\"",
             &format!("upstream = \"{}\"", upstream.url()),
         );
-    std::fs::write(&config, toml).unwrap();
+        // The last one is the team's, which is served below.
+        std::fs::write(&config, local).unwrap();
+        succeeded(
+            &command(root.path())
+                .args(["config", "check", "--config"])
+                .arg(&config)
+                .output()
+                .unwrap(),
+        );
+    }
     let mut executed = 0;
     let mut running: Option<Server> = None;
     for line in blocks("sh").iter().flat_map(|block| block.lines()) {
