@@ -27,18 +27,31 @@ impl Server {
     /// The same at an address, where an earlier one listened for example.
     #[must_use]
     pub fn start_at(address: &str, directory: &Path, arguments: &[&str]) -> Self {
-        Self::launch(address, directory, arguments, &[])
+        Self::launch(command(directory), address, directory, arguments)
+    }
+
+    /// The same on a disk that takes no file of more than so many blocks of half a kilobyte or one.
+    #[must_use]
+    pub fn start_limited(directory: &Path, arguments: &[&str], blocks: u32) -> Self {
+        let mut shell = command(directory);
+        let binary = shell.get_program().to_owned();
+        shell = clean(Command::new("sh"), directory);
+        // Without the signal, writing beyond the limit is an error like that of a full disk.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]).arg(binary);
+        Self::launch(shell, "127.0.0.1:0", directory, arguments)
     }
 
     /// The same with further environment variables.
     #[must_use]
     pub fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        Self::launch("127.0.0.1:0", directory, arguments, variables)
+        let mut command = command(directory);
+        command.envs(variables.iter().copied());
+        Self::launch(command, "127.0.0.1:0", directory, arguments)
     }
 
-    fn launch(address: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = command(directory)
-            .envs(variables.iter().copied())
+    fn launch(mut command: Command, address: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--listen", address, "--cache-dir"])
             .arg(directory.join("cache"))
             .args(arguments)
@@ -117,7 +130,10 @@ impl Drop for Server {
 /// The binary with nothing of this machine's environment but the path.
 #[must_use]
 pub fn command(home: &Path) -> Command {
-    let mut command = Command::new(binary());
+    clean(Command::new(binary()), home)
+}
+
+fn clean(mut command: Command, home: &Path) -> Command {
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -178,14 +178,8 @@ fn check_held(root: &Path, origin: &HashMap<String, Vec<u8>>) -> u64 {
     checked
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_wrong_answer_and_no_wrong_byte() {
-    let seconds = std::env::var("PYPICACHE_SOAK_SECONDS").map_or(10, |text| text.parse().unwrap());
-    let (upstream, packages, tally) = (
-        Upstream::start().await,
-        Arc::new(packages()),
-        Arc::new(Tally::default()),
-    );
+/// Fills the index; gives all bytes that may be held, by their digest.
+fn fill(upstream: &Upstream, packages: &BTreeMap<String, Package>) -> HashMap<String, Vec<u8>> {
     let application = Wheel::new("acme-app", "1.0")
         .requires("acme-lib")
         .payload(2_000_000)
@@ -206,6 +200,18 @@ async fn no_wrong_answer_and_no_wrong_byte() {
                 .map(|bytes| (sha256(bytes), bytes.to_vec())),
         );
     }
+    origin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wrong_answer_and_no_wrong_byte() {
+    let seconds = std::env::var("PYPICACHE_SOAK_SECONDS").map_or(10, |text| text.parse().unwrap());
+    let (upstream, packages, tally) = (
+        Upstream::start().await,
+        Arc::new(packages()),
+        Arc::new(Tally::default()),
+    );
+    let origin = fill(&upstream, &packages);
     let mut chain = Chain::start(upstream.url());
     let (index, stop) = (chain.index(), Arc::new(AtomicBool::new(false)));
     let installer = {

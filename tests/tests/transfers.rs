@@ -6,6 +6,7 @@ use hyper::Method;
 use pypicache_tests::client::{breaks_off, get, open, send};
 use pypicache_tests::laboratory::Laboratory;
 use pypicache_tests::package::{Wheel, noise, plain, sha256};
+use pypicache_tests::process::Server;
 use pypicache_tests::upstream::{Fault, Gate};
 use url::Url;
 
@@ -246,6 +247,61 @@ async fn a_server_that_is_told_to_stop_finishes_what_is_under_way() {
     let rest = body.collect().await.unwrap().to_bytes();
     assert_eq!(sha256(&[first, rest].concat()), package.sha256);
     assert!(stopping.await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_no_transfer_and_wrong_bytes_still_do_not_arrive() {
+    let mut laboratory = with_bytes(5_000_000).await;
+    let upstream = laboratory.upstream.url();
+    laboratory.cache.kill();
+    laboratory.cache =
+        Server::start_limited(laboratory.root.path(), &["--upstream", upstream.as_str()], 2000);
+    let url = laboratory.file("big").await;
+    let clients = (0..3).map(|_| get(&url, &[]));
+    for reply in futures_util::future::join_all(clients).await {
+        assert_eq!(sha256(reply.bytes()), laboratory.package.sha256);
+    }
+    let part = get(&url, &[("range", "bytes=1000-4999998")]).await;
+    assert_eq!(part.bytes(), &laboratory.package.bytes.slice(1000..4_999_999));
+    laboratory.upstream.script("big-1.0", None, Fault::Corrupt);
+    assert!(breaks_off(&url).await);
+    assert_eq!(laboratory.held(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_at_the_edges() {
+    for size in [0, 1, 262_143, 262_144, 262_145, 524_288] {
+        let laboratory = with_bytes(size).await;
+        let url = laboratory.file("big").await;
+        for _ in ["cold", "warm"] {
+            let whole = get(&url, &[]).await;
+            assert_eq!(
+                (whole.status.as_u16(), whole.bytes()),
+                (200, &laboratory.package.bytes),
+                "{size}"
+            );
+            assert_eq!(whole.header("content-length"), size.to_string());
+            laboratory.keeps_files(1).await;
+        }
+        let beyond = get(&url, &[("range", &format!("bytes={size}-"))]).await;
+        assert_eq!(beyond.status.as_u16(), 416, "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_held_file_is_fetched_again() {
+    let laboratory = with_bytes(100_000).await;
+    let url = laboratory.file("big").await;
+    get(&url, &[]).await;
+    laboratory.keeps_files(1).await;
+    let digest = &laboratory.package.sha256;
+    let blob = laboratory
+        .root
+        .path()
+        .join(format!("cache/v1/blobs/{}/{digest}", &digest[..2]));
+    std::fs::write(&blob, b"half").unwrap();
+    assert_eq!(get(&url, &[]).await.bytes(), &laboratory.package.bytes);
+    assert_eq!(laboratory.transfers(), 2);
 }
 
 /// Where an upstream dies, in a file of `size` bytes: five places, other ones in each run.

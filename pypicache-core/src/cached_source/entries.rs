@@ -67,7 +67,7 @@ impl Shared {
     pub(super) async fn held_file(self: &Arc<Self>, entry: &FileEntry, sibling: Sibling) -> Option<HeldFile> {
         let (shared, entry) = (self.clone(), entry.clone());
         let read = move || match shared.known_digest(&entry, sibling) {
-            Some(sha256) => shared.blob(&entry, sha256),
+            Some(sha256) => shared.blob(&entry, sibling, sha256),
             None => Ok(None),
         };
         blocking(read).await.ok()?
@@ -94,10 +94,20 @@ impl Shared {
         listed_digest(entry, sibling).or_else(noted)
     }
 
-    fn blob(&self, entry: &FileEntry, sha256: Sha256) -> std::io::Result<Option<HeldFile>> {
-        self.store.blob(sha256).inspect_err(|error| {
+    /// A blob that is shorter or longer than the file is damaged: it goes, and is fetched again.
+    fn blob(&self, entry: &FileEntry, sibling: Sibling, sha256: Sha256) -> std::io::Result<Option<HeldFile>> {
+        let held = self.store.blob(sha256).inspect_err(|error| {
             tracing::warn!(file = %entry.path, store = %self.store, %error, "a held file cannot be read and counts as not held");
-        })
+        })?;
+        let listed = entry.size.filter(|_| sibling == Sibling::File);
+        match held {
+            Some(held) if listed.is_some_and(|size| size != held.size) => {
+                tracing::error!(file = %entry.path, store = %self.store, size = held.size, "a held file is damaged and is removed");
+                self.store.remove_blob(sha256)?;
+                Ok(None)
+            }
+            held => Ok(held),
+        }
     }
 
     /// Notes the digest of something whose page does not tell it. Other bytes under the same name are

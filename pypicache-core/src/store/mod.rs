@@ -104,6 +104,11 @@ impl DiskStore {
         self.blob_path(sha256).exists()
     }
 
+    /// Removes a blob that turned out to be damaged. Blocks.
+    pub fn remove_blob(&self, sha256: Sha256) -> io::Result<()> {
+        fs::remove_file(self.blob_path(sha256))
+    }
+
     /// An empty file to write into. Blocks.
     pub fn stage(&self) -> io::Result<Staging> {
         Staging::create(&self.shared.root.join("staging"))

@@ -174,6 +174,43 @@ async fn a_certificate_that_nobody_trusts() {
     assert_eq!(upstream.requests().len(), 0, "and no way around it");
 }
 
+/// Trusted, but not for this host name; and trusted, but leading to where nothing is encrypted.
+#[tokio::test(start_paused = true)]
+async fn certificates_are_for_their_host_and_redirects_do_not_leave_tls() {
+    let upstream = Upstream::start().await;
+    upstream.add("six", Wheel::new("six", "1.17.0").build());
+    let front = TlsFront::start(upstream.address()).await;
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(authority.path(), &front.authority).unwrap();
+    let plain = upstream.url().join("six/").unwrap().to_string();
+    let plain = plain.replace("127.0.0.1", "localhost");
+    upstream.script("/simple/led-away/", None, Fault::Redirect(plain));
+    let ask = async |host: &str, project: &str| {
+        let mut tiers = Tiers::none();
+        let url = format!("https://{host}:{}/simple/", front.address.port());
+        let tls = format!("[tls]\nca-file = {:?}\n", authority.path().display().to_string());
+        tiers
+            .add(&format!(
+                "{tls}[[source]]\nname = \"pypi\"\nupstream = \"{url}\"\n"
+            ))
+            .await;
+        virtually(tiers.page(project)).await.0
+    };
+    assert_eq!(ask("localhost", "six").await.status.as_u16(), 200);
+    let other = ask("127.0.0.1", "six").await;
+    assert!(
+        detail(&other).contains("no trusted TLS connection"),
+        "{}",
+        detail(&other)
+    );
+    let led_away = ask("localhost", "led-away").await;
+    assert!(
+        detail(&led_away).contains("a redirect from https to http"),
+        "{}",
+        detail(&led_away)
+    );
+}
+
 /// Credentials are refused: its own cause, and no secret in it.
 #[tokio::test(start_paused = true)]
 async fn refused_credentials_are_told_without_telling_them() {
