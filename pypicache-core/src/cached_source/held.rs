@@ -156,6 +156,12 @@ impl HeldPage {
         .after(rest)
     }
 
+    /// Whether whoever told it could not ask either: it was past its lifetime when it was heard. Less than a second
+    /// is what just now means where nothing has a lifetime.
+    pub(super) fn was_stale_when_heard(&self) -> bool {
+        self.age_then >= Duration::from_secs(1) && self.age_then >= self.lifetime
+    }
+
     /// Whether it may still be shown while the origin cannot be asked.
     pub(super) fn is_servable(&self, now: SystemTime) -> bool {
         let Freshness { age, lifetime } = self.freshness(now);

@@ -116,10 +116,7 @@ impl Shared {
                     ..reply
                 })
             }
-            // Whoever confirmed it could not ask either.
-            Landed::Confirmed(held) if !held.freshness(self.options.clock.now()).is_fresh() => {
-                self.reply(&held, Outcome::Stale, ask)
-            }
+            Landed::Confirmed(held) if held.was_stale_when_heard() => self.reply(&held, Outcome::Stale, ask),
             Landed::Confirmed(held) => self.reply(&held, Outcome::Revalidated, ask),
             Landed::Known(held) => self.reply(&held, Outcome::Hit, ask),
             Landed::Absent(freshness, _) => Answer::Absent(freshness),
