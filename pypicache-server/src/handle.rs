@@ -5,7 +5,9 @@ use std::time::Instant;
 use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pypicache_core::model::{FilePath, ProjectName};
-use pypicache_core::source::{Answer, Ask, FileQuestion, Reach, Sibling, SourceError, Trail, Via, View};
+use pypicache_core::source::{
+    Answer, Ask, FileQuestion, Outcome, Reach, Sibling, SourceError, Step, Trail, Via, View,
+};
 
 use crate::negotiate::{Representation, negotiate};
 use crate::problem::{absent, failed, nothing, problem};
@@ -26,21 +28,38 @@ pub(crate) async fn handle<B>(site: &Site, request: Request<B>) -> Reply {
     }
     respond::add_trail(&mut response, &trail, &site.pseudonym);
     insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
-    let agent = request
-        .headers()
+    note(&request, response.status(), &trail, begun);
+    response
+}
+
+/// The line in the log: always for what reached an upstream or went wrong, for plain hits with `--verbose` only.
+fn note<B>(request: &Request<B>, status: StatusCode, trail: &Trail, begun: Instant) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "access",
+                method = %request.method(),
+                path = request.uri().path(),
+                status = status.as_u16(),
+                micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+                cache = %trail,
+                agent = agent_of(request.headers()),
+            )
+        };
+    }
+    let is_hit = |step: &Step| step.outcome == Outcome::Hit;
+    match !status.is_client_error() && !status.is_server_error() && trail.steps.iter().all(is_hit) {
+        true => line!(debug),
+        false => line!(info),
+    }
+}
+
+fn agent_of(headers: &HeaderMap) -> &str {
+    let agent = headers
         .get(USER_AGENT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("-");
-    tracing::info!(
-        target: "access",
-        method = %request.method(),
-        path = request.uri().path(),
-        status = response.status().as_u16(),
-        micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        cache = %trail,
-        agent = &agent[..agent.floor_char_boundary(AGENT_LENGTH)],
-    );
-    response
+    &agent[..agent.floor_char_boundary(AGENT_LENGTH)]
 }
 
 async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
@@ -238,6 +257,9 @@ fn not_acceptable() -> Reply {
 
 /// What the request's headers say about how far to ask.
 fn ask_of(site: &Site, headers: &HeaderMap, path: &str) -> Result<Ask, SourceError> {
+    if !headers.contains_key(VIA) && !headers.contains_key(CACHE_CONTROL) {
+        return Ok(Ask::default());
+    }
     let all = |name| {
         headers
             .get_all(name)

@@ -290,10 +290,12 @@ async fn sizes_at_the_edges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_held_file_is_fetched_again() {
-    let laboratory = with_bytes(100_000).await;
-    let url = laboratory.file("big").await;
-    get(&url, &[]).await;
+    let mut laboratory = with_bytes(100_000).await;
+    get(&laboratory.file("big").await, &[]).await;
     laboratory.keeps_files(1).await;
+    laboratory.keeps_pages(1).await;
+    laboratory.crash();
+    let url = laboratory.file("big").await;
     let digest = &laboratory.package.sha256;
     let blob = laboratory
         .root

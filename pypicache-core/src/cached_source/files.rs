@@ -11,9 +11,7 @@ use super::options::Files;
 use super::passing::verified;
 use super::transfer::{Order, Progress, State, follow, is_mismatch};
 use crate::model::{Checksum, FileEntry};
-use crate::source::{
-    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, HeldFile, IndexSource as _, LocalFile,
-};
+use crate::source::{Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, IndexSource as _};
 use crate::source::{Outcome, Sibling, SourceError, Trail};
 
 /// A range that begins at most this far ahead of a running transfer waits for it; one further on is asked for by itself.
@@ -28,12 +26,18 @@ impl Shared {
         question: &FileQuestion,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
+        if let Some(reply) = self.reply_hot(question) {
+            return reply.map(Answer::Found);
+        }
         let entry = match self.entry_of(question, ask).await? {
             Answer::Found(entry) => entry,
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
         if let Some(held) = self.held_file(&entry, Sibling::File).await {
-            return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
+            return self
+                .reply_held(held, question, Outcome::Hit)
+                .await
+                .map(Answer::Found);
         }
         if let Some(size) = entry.size.filter(|_| question.facts_only) {
             return Ok(Answer::Found(self.facts(&entry, size)));
@@ -46,24 +50,6 @@ impl Shared {
             return self.passed(question, entry, ask).await;
         }
         self.followed(question, entry, ask).await
-    }
-
-    pub(super) fn reply_held(
-        &self,
-        held: &HeldFile,
-        question: &FileQuestion,
-        outcome: Outcome,
-    ) -> Result<FileReply, SourceError> {
-        let body = Body::File(LocalFile {
-            file: held.file.clone(),
-            offset: 0,
-            length: held.size,
-        });
-        let reply = FileReply::of_whole(body, held.sha256, question)?;
-        Ok(FileReply {
-            trail: Trail::of(&self.name, outcome),
-            ..reply
-        })
     }
 
     fn facts(&self, entry: &FileEntry, size: u64) -> FileReply {
@@ -104,7 +90,10 @@ impl Shared {
     ) -> Result<Answer<FileReply>, SourceError> {
         // A transfer may have ended between the look into the store and the look at what is under way.
         if let Some(held) = self.held_file(&entry, Sibling::File).await {
-            return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
+            return self
+                .reply_held(held, question, Outcome::Hit)
+                .await
+                .map(Answer::Found);
         }
         let wanted = question.clone().with_entry(entry.clone());
         let answer = self.inner.file(&wanted, ask).await?;
@@ -178,8 +167,11 @@ impl Shared {
                 .reply_flowing(question, &entry, progress, outcome)
                 .map(Answer::Found),
             // Complete before this asker came, and merely not in its place yet: a hit.
-            State::Done(held) if !led => self.reply_held(&held, question, Outcome::Hit).map(Answer::Found),
-            State::Done(held) => self.reply_held(&held, question, outcome).map(Answer::Found),
+            State::Done(held) if !led => {
+                let reply = self.reply_held(held, question, Outcome::Hit).await;
+                reply.map(Answer::Found)
+            }
+            State::Done(held) => self.reply_held(held, question, outcome).await.map(Answer::Found),
             State::Absent(freshness) => Ok(Answer::Absent(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
                 tracing::warn!(file = %question.path, %place, error = %cause, "the file cannot be kept and is passed through");

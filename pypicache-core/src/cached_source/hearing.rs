@@ -130,9 +130,10 @@ impl Shared {
         if let Some(held) = held {
             page = self.with_known_bytes(held, page).await;
             vanished = self.only_held(missing(held, &page)).await;
-            if *held.page == *page {
+            match *held.page == *page {
                 // Equal pages stay one value, so that what was rendered of the held one stays good.
-                page = held.page.clone();
+                true => page = held.page.clone(),
+                false => self.cool(held),
             }
         }
         let now = self.options.clock.now();

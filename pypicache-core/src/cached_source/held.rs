@@ -122,6 +122,11 @@ impl HeldPage {
         })
     }
 
+    /// All files that it knows of.
+    pub(super) fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.page.files.iter().chain(&self.vanished)
+    }
+
     /// How many files it knows of.
     pub(super) fn len(&self) -> usize {
         self.page.files.len() + self.vanished.len()
@@ -186,8 +191,7 @@ pub(super) fn leg_of(file: &FileEntry, name: &str) -> Option<Arc<str>> {
 /// What was on the held page and is not on the new one: the candidates for being kept.
 pub(super) fn missing(held: &HeldPage, new: &ProjectPage) -> Vec<FileEntry> {
     let listed: HashSet<_> = new.files.iter().map(|file| &file.filename).collect();
-    let known = held.page.files.iter().chain(&held.vanished);
-    known
+    held.files()
         .filter(|file| !listed.contains(&file.filename))
         .cloned()
         .collect()
@@ -195,13 +199,7 @@ pub(super) fn missing(held: &HeldPage, new: &ProjectPage) -> Vec<FileEntry> {
 
 /// Files that were known with other bytes than the new page tells: the known entry and where it stands on the new page.
 pub(super) fn changed(held: &HeldPage, new: &ProjectPage) -> Vec<(usize, FileEntry)> {
-    let known: HashMap<_, _> = held
-        .page
-        .files
-        .iter()
-        .chain(&held.vanished)
-        .map(|file| (&file.filename, file))
-        .collect();
+    let known: HashMap<_, _> = held.files().map(|file| (&file.filename, file)).collect();
     let differs = |(number, file): (usize, &FileEntry)| {
         let before = known.get(&file.filename)?;
         let (old, new) = (before.hashes.get_sha256()?, file.hashes.get_sha256()?);

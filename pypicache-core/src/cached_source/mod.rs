@@ -20,6 +20,7 @@ mod files;
 mod flight;
 mod hearing;
 mod held;
+mod hot;
 mod options;
 mod pages;
 mod passing;
@@ -43,6 +44,7 @@ use crate::source::{
 use crate::store::DiskStore;
 use flight::Flights;
 use held::HeldPage;
+use hot::Hot;
 pub use options::{CacheOptions, Files, Retention, Unreachable};
 use projects::ListLanding;
 use transfer::Progress;
@@ -78,6 +80,7 @@ struct Shared {
     store: DiskStore,
     options: CacheOptions,
     pages: moka::sync::Cache<ProjectName, Arc<HeldPage>>,
+    hot: Hot,
     page_flights: Flights<ProjectName, PageLanding>,
     list_flights: Flights<(), ListLanding>,
     transfers: Flights<FileKey, Progress>,
@@ -108,6 +111,7 @@ impl CachedSource {
             store,
             options,
             pages,
+            hot: Hot::default(),
             page_flights: Flights::new(Option::is_some),
             list_flights: Flights::new(Option::is_some),
             // A complete transfer is followed until its file stands in the store.

@@ -18,7 +18,7 @@ use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
 use crate::source::{
     Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource as _,
 };
-use crate::source::{Outcome, Sibling, SourceError, Trail};
+use crate::source::{Outcome, Sibling, SourceError};
 
 /// The largest METADATA that is accepted, in bytes.
 const METADATA_LIMIT: usize = 16 * 1024 * 1024;
@@ -29,6 +29,9 @@ impl Shared {
         question: &FileQuestion,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
+        if let Some(reply) = self.reply_hot(question) {
+            return reply.map(Answer::Found);
+        }
         let entry = match self.entry_of(question, ask).await? {
             Answer::Found(entry) => entry,
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
@@ -37,7 +40,10 @@ impl Shared {
             return Ok(Answer::Absent(Freshness::default()));
         }
         if let Some(held) = self.held_file(&entry, Sibling::Metadata).await {
-            return self.reply_held(&held, question, Outcome::Hit).map(Answer::Found);
+            return self
+                .reply_held(held, question, Outcome::Hit)
+                .await
+                .map(Answer::Found);
         }
         if let Some(wheel) = self.held_file(&entry, Sibling::File).await
             && let Ok(bytes) = self.out_of_held(&entry, wheel).await
@@ -246,11 +252,7 @@ impl Shared {
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
         let sha256 = Sha256::of(&bytes);
-        let reply = FileReply::of_whole(Body::Bytes(bytes), sha256, question)?;
-        Ok(FileReply {
-            trail: Trail::of(&self.name, outcome),
-            ..reply
-        })
+        self.reply_whole((Body::Bytes(bytes), sha256), question, outcome)
     }
 
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {

@@ -1,0 +1,128 @@
+//! A cached source in memory and on disk: what one question costs without any HTTP.
+//!
+//! `cargo bench --package pypicache-core --bench tier`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark"
+)]
+
+use std::sync::OnceLock;
+
+use divan::Bencher;
+use pypicache_core::cached_source::{CacheOptions, CachedSource};
+use pypicache_core::disk_source::DiskSource;
+use pypicache_core::model::{FilePath, ProjectName};
+use pypicache_core::source::{Ask, FileQuestion, IndexSource as _, Reach};
+use pypicache_core::store::DiskStore;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+fn main() {
+    divan::main();
+}
+
+struct Fixture {
+    runtime: Runtime,
+    source: CachedSource,
+    small: FilePath,
+    large: FilePath,
+    _directory: TempDir,
+}
+
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let files = directory.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        std::fs::write(files.join("acme_sdk-1.0.tar.gz"), vec![7; 11_000]).unwrap();
+        std::fs::write(files.join("acme_sdk-2.0.tar.gz"), vec![7; 8_000_000]).unwrap();
+        let store = DiskStore::open(directory.path().join("cache"), None).unwrap();
+        let source = CachedSource::new(
+            "files",
+            DiskSource::new("files", files),
+            store,
+            CacheOptions::default(),
+        );
+        let name = ProjectName::parse("acme-sdk").unwrap();
+        let paths: Vec<_> = runtime.block_on(async {
+            let page = source
+                .page(&name, &Ask::default())
+                .await
+                .unwrap()
+                .found()
+                .unwrap()
+                .page;
+            for file in &page.files {
+                let reply = source
+                    .file(&FileQuestion::whole(file.path.clone()), &Ask::default())
+                    .await;
+                reply
+                    .unwrap()
+                    .found()
+                    .unwrap()
+                    .body
+                    .collect(9_000_000)
+                    .await
+                    .unwrap();
+            }
+            page.files.iter().map(|file| file.path.clone()).collect()
+        });
+        let of = |version: &str| {
+            paths
+                .iter()
+                .find(|path| path.as_str().contains(version))
+                .unwrap()
+                .clone()
+        };
+        Fixture {
+            small: of("-1.0"),
+            large: of("-2.0"),
+            runtime,
+            source,
+            _directory: directory,
+        }
+    })
+}
+
+fn ask(bencher: Bencher<'_, '_>, path: &FilePath) {
+    let fixture = fixture();
+    let question = FileQuestion::whole(path.clone());
+    bencher.bench(|| {
+        fixture
+            .runtime
+            .block_on(fixture.source.file(&question, &Ask::default()))
+            .unwrap()
+    });
+}
+
+#[divan::bench]
+fn held_page(bencher: Bencher<'_, '_>) {
+    let (fixture, name) = (fixture(), ProjectName::parse("acme-sdk").unwrap());
+    let held = Ask {
+        reach: Reach::HeldOnly,
+        ..Ask::default()
+    };
+    bencher.bench(|| {
+        fixture
+            .runtime
+            .block_on(fixture.source.page(&name, &held))
+            .unwrap()
+    });
+}
+
+#[divan::bench]
+fn small_file_in_memory(bencher: Bencher<'_, '_>) {
+    ask(bencher, &fixture().small);
+}
+
+#[divan::bench]
+fn large_file_open(bencher: Bencher<'_, '_>) {
+    ask(bencher, &fixture().large);
+}
