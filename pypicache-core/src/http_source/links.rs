@@ -13,21 +13,18 @@ use crate::model::FilePath;
 impl HttpSource {
     /// The identity of the file behind an absolute URL; `None` where the URL cannot be one of a file.
     pub(super) fn path_of(&self, url: &Url) -> Option<FilePath> {
-        if let Some(path) = self.tier_files().and_then(|files| below(&files, url)) {
+        if let Some(path) = self.tier_files.as_ref().and_then(|files| below(files, url)) {
             return FilePath::from_encoded(&path).ok();
         }
         let path = url.path().trim_start_matches('/');
         FilePath::from_encoded(&format!("{}/{path}", self.name)).ok()
     }
+}
 
-    /// Where the files would live if the upstream were a tier of ours: `…/simple/` has `…/files/` beside it.
-    fn tier_files(&self) -> Option<Url> {
-        self.index
-            .path()
-            .ends_with("/simple/")
-            .then(|| self.index.join("../files/").ok())
-            .flatten()
-    }
+/// Where the files would live if the upstream were a tier of ours: `…/simple/` has `…/files/` beside it.
+pub(super) fn tier_files(index: &Url) -> Option<Url> {
+    let is_simple = index.path().ends_with("/simple/");
+    is_simple.then(|| index.join("../files/").ok()).flatten()
 }
 
 /// The rest of `url`'s path below `root`, if it has at least two segments.
@@ -36,7 +33,8 @@ fn below(root: &Url, url: &Url) -> Option<String> {
         .path()
         .strip_prefix(root.path())
         .filter(|rest| rest.contains('/'))?;
-    (url.origin() == root.origin()).then(|| rest.to_owned())
+    let same_place = url.scheme() == root.scheme() && url.host() == root.host() && url.port() == root.port();
+    same_place.then(|| rest.to_owned())
 }
 
 #[cfg(test)]

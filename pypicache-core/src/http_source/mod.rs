@@ -93,6 +93,8 @@ pub struct HttpSource {
     index: Url,
     /// The same as text: whose pages and links are whose.
     label: Arc<str>,
+    /// Where files with paths of their own lie, if it is a tier of ours.
+    tier_files: Option<Url>,
     client: HttpClient,
     options: HttpOptions,
     zone: OwnZone,
@@ -114,6 +116,7 @@ impl HttpSource {
         index.set_fragment(None);
         let label = index.as_str().into();
         Self {
+            tier_files: links::tier_files(&index),
             name: name.into(),
             index,
             label,

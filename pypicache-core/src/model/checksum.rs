@@ -46,10 +46,7 @@ impl Checksum {
     #[must_use]
     pub fn new(listed: &Digests) -> Self {
         let expected = listed.get_sha256();
-        let digits = |wanted| {
-            let found = listed.iter().find(|(algorithm, _)| *algorithm == wanted);
-            found.map(|(_, digits)| digits.to_owned())
-        };
+        let digits = |wanted| listed.get(wanted).map(std::borrow::Cow::into_owned);
         let other = match (expected, digits("sha512"), digits("sha384")) {
             (None, Some(sha512), _) => Some(Box::new(Other::Sha512(sha2::Sha512::new(), sha512))),
             (None, None, Some(sha384)) => Some(Box::new(Other::Sha384(sha2::Sha384::new(), sha384))),

@@ -1,5 +1,6 @@
 //! Digests of files: the SHA-256 that everything here is checked against, and whatever else a page lists.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -30,7 +31,12 @@ impl Sha256 {
         if digits.len() != 64 {
             return Err(error());
         }
-        let value = |digit: u8| (digit as char).to_digit(16).and_then(|v| u8::try_from(v).ok());
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            b'A'..=b'F' => Some(digit - b'A' + 10),
+            _ => None,
+        };
         let mut out = [0; 32];
         for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
             let (high, low) = (
@@ -45,13 +51,20 @@ impl Sha256 {
     /// The 64 lower-case digits.
     #[must_use]
     pub fn to_hex(self) -> String {
-        self.to_string()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS[usize::from(nibble)] as char;
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
+        }
+        text
     }
 }
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&self.to_hex())
     }
 }
 
@@ -102,25 +115,37 @@ impl fmt::Debug for Sha256Hasher {
 ///
 /// PEP 691 allows any algorithm of Python's `hashlib`; [`super::Checksum`] says which of them are checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digests(BTreeMap<String, String>);
+#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Digests {
+    sha256: Option<Sha256>,
+    /// All but SHA-256, which nearly every page lists alone.
+    others: BTreeMap<String, String>,
+}
 
 impl Digests {
     /// Only a SHA-256.
     #[must_use]
     pub fn sha256(digest: Sha256) -> Self {
-        Self(BTreeMap::from([("sha256".to_owned(), digest.to_hex())]))
+        Self {
+            sha256: Some(digest),
+            others: BTreeMap::new(),
+        }
     }
 
     /// Adds one digest if it is well formed: an algorithm we know of and as many digits as it has.
     /// Returns whether it was: bad ones are ignored, never passed on.
     pub fn insert(&mut self, algorithm: &str, digits: &str) -> bool {
+        if algorithm.eq_ignore_ascii_case("sha256") {
+            let parsed = Sha256::parse(digits).ok();
+            self.sha256 = parsed.or(self.sha256);
+            return parsed.is_some();
+        }
         let algorithm = algorithm.to_ascii_lowercase();
         let expected = match algorithm.as_str() {
             "md5" => 32,
             "sha1" => 40,
             "sha224" => 56,
-            "sha256" | "sha3_256" | "blake2s" | "blake2b_256" => 64,
+            "sha3_256" | "blake2s" | "blake2b_256" => 64,
             "sha384" => 96,
             "sha512" | "blake2b" => 128,
             _ => return false,
@@ -129,7 +154,7 @@ impl Digests {
             && !digits.is_empty()
             && digits.bytes().all(|b| b.is_ascii_hexdigit());
         if well_formed {
-            self.0.insert(algorithm, digits.to_ascii_lowercase());
+            self.others.insert(algorithm, digits.to_ascii_lowercase());
         }
         well_formed
     }
@@ -137,20 +162,50 @@ impl Digests {
     /// The SHA-256, where listed.
     #[must_use]
     pub fn get_sha256(&self) -> Option<Sha256> {
-        self.0.get("sha256").and_then(|digits| Sha256::parse(digits).ok())
+        self.sha256
     }
 
-    /// All pairs, in the order of the algorithms' names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(algorithm, digits)| (algorithm.as_str(), digits.as_str()))
+    /// The digits of one algorithm (lower case), where listed.
+    #[must_use]
+    pub fn get(&self, algorithm: &str) -> Option<Cow<'_, str>> {
+        match algorithm {
+            "sha256" => self.sha256.map(|sha256| sha256.to_hex().into()),
+            _ => self.others.get(algorithm).map(|digits| digits.as_str().into()),
+        }
+    }
+
+    /// All pairs: SHA-256 first, the others in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let sha256 = self.sha256.map(|sha256| ("sha256", sha256.to_hex().into()));
+        let others = self.others.iter();
+        sha256
+            .into_iter()
+            .chain(others.map(|(algorithm, digits)| (algorithm.as_str(), digits.as_str().into())))
     }
 
     /// Whether nothing is listed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sha256.is_none() && self.others.is_empty()
+    }
+}
+
+impl From<BTreeMap<String, String>> for Digests {
+    fn from(pairs: BTreeMap<String, String>) -> Self {
+        let mut digests = Self::default();
+        for (algorithm, digits) in pairs {
+            digests.insert(&algorithm, &digits);
+        }
+        digests
+    }
+}
+
+impl From<Digests> for BTreeMap<String, String> {
+    fn from(digests: Digests) -> Self {
+        let pairs = digests.iter();
+        pairs
+            .map(|(algorithm, digits)| (algorithm.to_owned(), digits.into_owned()))
+            .collect()
     }
 }
 

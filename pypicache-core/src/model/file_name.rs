@@ -117,17 +117,11 @@ impl FileName {
 }
 
 fn kind_of(name: &str) -> Option<FileKind> {
-    let lower = name.to_ascii_lowercase();
-    let ends = |endings: &[&str]| {
-        endings
-            .iter()
-            .any(|ending| lower.ends_with(&ending.to_ascii_lowercase()))
-    };
-    if lower.ends_with(".whl") {
+    if stem(name, &[".whl"]).is_some() {
         Some(FileKind::Wheel)
-    } else if ends(&SDIST_ENDINGS) {
+    } else if stem(name, &SDIST_ENDINGS).is_some() {
         Some(FileKind::Sdist)
-    } else if ends(&LEGACY_ENDINGS) {
+    } else if stem(name, &LEGACY_ENDINGS).is_some() {
         Some(FileKind::Legacy)
     } else {
         None

@@ -81,6 +81,9 @@ impl FilePath {
     /// Reads the path as it stands in a URL. Each segment is decoded once; `+` and `%2B` are the same, a
     /// space is not a plus, and what decodes to a separator is refused.
     pub fn from_encoded(path: &str) -> Result<Self, InvalidFilePath> {
+        if !path.contains('%') {
+            return Self::new(path);
+        }
         let mut decoded = String::with_capacity(path.len());
         for (i, segment) in path.split('/').enumerate() {
             let text = percent_decode_str(segment)
@@ -122,6 +125,10 @@ impl FilePath {
 }
 
 fn utf8_percent_encode_path(path: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'+' | b'!');
+    if path.bytes().all(is_plain) {
+        return path.to_owned();
+    }
     let mut out = String::with_capacity(path.len());
     for (i, segment) in path.split('/').enumerate() {
         if i > 0 {

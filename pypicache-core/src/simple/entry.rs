@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use url::Url;
 
 use super::PageContext;
-use crate::model::{CoreMetadata, Digests, FileEntry, Link, Sha256};
+use crate::model::{CoreMetadata, Digests, FileEntry, FileName, Link, Sha256};
 
 /// Begins an entry from the file's URL, which may be relative to `base`. `None` (with a word in the log) drops
 /// the file: no usable URL, or a name that is no distribution's.
@@ -24,8 +24,10 @@ pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option
     };
     url.set_fragment(None);
     // Credentials inside a link are never handed on, and never used.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    if url.has_authority() && (!url.username().is_empty() || url.password().is_some()) {
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+    }
     let Some(path) = (context.path_of)(&url) else {
         tracing::debug!(project = %context.project, path = url.path(), "a link that is no distribution's is passed over");
         return None;
@@ -39,14 +41,14 @@ pub(super) fn begin(context: &PageContext<'_>, base: &Url, href: &str) -> Option
 }
 
 /// Adds an entry unless its file name is on the page already. Two files of one name never mix.
-pub(super) fn add(files: &mut Vec<FileEntry>, seen: &mut HashMap<String, usize>, entry: FileEntry) {
-    if let Some(&first) = seen.get(entry.filename.as_str()) {
+pub(super) fn add(files: &mut Vec<FileEntry>, seen: &mut HashMap<FileName, usize>, entry: FileEntry) {
+    if let Some(&first) = seen.get(&entry.filename) {
         if files[first].hashes != entry.hashes {
             tracing::warn!(file = %entry.filename, "a page lists one file name twice with different digests; the first counts");
         }
         return;
     }
-    seen.insert(entry.filename.as_str().to_owned(), files.len());
+    seen.insert(entry.filename.clone(), files.len());
     files.push(entry);
 }
 

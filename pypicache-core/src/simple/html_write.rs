@@ -112,7 +112,7 @@ fn anchor(out: &mut String, file: &FileEntry, href: &str) {
 }
 
 fn fragment(hashes: &Digests) -> String {
-    let listed = |wanted: &&str| hashes.iter().find(|(algorithm, _)| algorithm == wanted);
+    let listed = |wanted: &&'static str| Some((*wanted, hashes.get(wanted)?));
     let best = FRAGMENT_ALGORITHMS.iter().find_map(listed);
     best.map(|(algorithm, digits)| format!("#{algorithm}={digits}"))
         .unwrap_or_default()

@@ -1,9 +1,11 @@
 //! Reading JSON pages (PEP 691), strict about the document and lenient about each file.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{PageContext, ReadPageError, check_version, entry};
@@ -143,10 +145,8 @@ fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
     let mut entry = entry::begin(context, context.base, &raw.url)?;
     entry.hashes = hashes(raw.hashes);
     entry.size = value(raw.size);
-    entry.upload_time = value::<String>(raw.upload_time)
-        .as_deref()
-        .and_then(entry::upload_time);
-    entry.requires_python = value::<String>(raw.requires_python)
+    entry.upload_time = text(raw.upload_time).as_deref().and_then(entry::upload_time);
+    entry.requires_python = text(raw.requires_python)
         .as_deref()
         .and_then(entry::requires_python);
     entry.yanked = yanked(raw.yanked);
@@ -160,21 +160,34 @@ fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
         .flatten()
         .next()
         .map_or(CoreMetadata::None, core_metadata);
-    entry.provenance = value::<String>(raw.provenance)
-        .as_deref()
-        .and_then(entry::provenance);
+    entry.provenance = text(raw.provenance).as_deref().and_then(entry::provenance);
     entry.gpg_sig = value(raw.gpg_sig);
     Some(entry)
 }
 
 fn hashes(raw: Option<&RawValue>) -> Digests {
-    let mut digests = Digests::default();
-    for (algorithm, digits) in value::<BTreeMap<String, &RawValue>>(raw).unwrap_or_default() {
-        if let Some(digits) = value::<String>(Some(digits)) {
-            digests.insert(&algorithm, &digits);
+    /// Takes the pairs as they come; what is no text is passed over.
+    struct Pairs;
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Digests;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Digests, A::Error> {
+            let mut digests = Digests::default();
+            while let Some((algorithm, digits)) = map.next_entry::<Cow<'de, str>, &RawValue>()? {
+                if let Some(digits) = text(Some(digits)) {
+                    digests.insert(&algorithm, &digits);
+                }
+            }
+            Ok(digests)
         }
     }
-    digests
+    let Some(raw) = raw else { return Digests::default() };
+    let mut reader = serde_json::Deserializer::from_str(raw.get());
+    reader.deserialize_map(Pairs).unwrap_or_default()
 }
 
 fn yanked(raw: Option<&RawValue>) -> Yanked {
@@ -193,8 +206,8 @@ fn core_metadata(raw: &RawValue) -> CoreMetadata {
     match raw.get() {
         "true" => CoreMetadata::Offered,
         text if text.starts_with('{') => {
-            let digests = hashes(Some(raw));
-            entry::core_metadata(digests.get_sha256().map(|sha256| sha256.to_hex()).as_deref())
+            let sha256 = hashes(Some(raw)).get_sha256();
+            sha256.map_or(CoreMetadata::Offered, CoreMetadata::Digest)
         }
         _ => CoreMetadata::None,
     }
@@ -203,6 +216,16 @@ fn core_metadata(raw: &RawValue) -> CoreMetadata {
 /// The value, if it is there and of the right type.
 fn value<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
+}
+
+/// A text, borrowed where nothing in it is escaped.
+fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let quoted = raw?.get();
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))?;
+    match inner.contains('\\') {
+        true => serde_json::from_str::<String>(quoted).ok().map(Cow::Owned),
+        false => Some(Cow::Borrowed(inner)),
+    }
 }
 
 /// The version as text; some indexes send a number.

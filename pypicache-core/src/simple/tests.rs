@@ -128,7 +128,7 @@ fn odd_fields_count_as_missing() {
     );
     assert_eq!(
         file.hashes.iter().collect::<Vec<_>>(),
-        [("md5", "00000000000000000000000000000000")]
+        [("md5", "00000000000000000000000000000000".into())]
     );
     assert!(file.provenance.is_none());
 }

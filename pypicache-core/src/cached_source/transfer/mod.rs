@@ -113,8 +113,12 @@ impl Order {
     /// What unfinished bytes of the file are kept under; `None` where nothing would prove that they fit.
     fn partial_key(&self) -> Option<String> {
         let decisive = Checksum::new(&self.digests).is_decisive();
-        let digests: Vec<_> = self.digests.iter().map(|(_, digits)| digits).collect();
-        decisive.then(|| format!("{} {}", self.question.path, digests.join(" ")))
+        let digests: String = self
+            .digests
+            .iter()
+            .map(|(_, digits)| format!(" {digits}"))
+            .collect();
+        decisive.then(|| format!("{}{digests}", self.question.path))
     }
 
     fn question_from(&self, position: u64) -> FileQuestion {
