@@ -19,10 +19,16 @@ use crate::{condition, front_page, render};
 /// How much of a `User-Agent` is logged.
 const AGENT_LENGTH: usize = 100;
 
+/// Who asks: whether the client is a process on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) is_neighbour: bool,
+}
+
 /// Answers one request, and writes one line to the log.
-pub(crate) async fn handle<B>(site: &Site, request: Request<B>) -> Reply {
+pub(crate) async fn handle<B>(site: &Site, client: Client, request: Request<B>) -> Reply {
     let begun = Instant::now();
-    let (mut response, trail) = answer(site, &request).await;
+    let (mut response, trail) = answer(site, client, &request).await;
     if request.method() == Method::HEAD {
         response = respond::without_body(response);
     }
@@ -62,7 +68,7 @@ fn agent_of(headers: &HeaderMap) -> &str {
     &agent[..agent.floor_char_boundary(AGENT_LENGTH)]
 }
 
-async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
+async fn answer<B>(site: &Site, client: Client, request: &Request<B>) -> (Reply, Trail) {
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return (preflight(), Trail::default()),
@@ -87,7 +93,8 @@ async fn answer<B>(site: &Site, request: &Request<B>) -> (Reply, Trail) {
         },
         Route::Page(project) => match representation(request) {
             Some(representation) => {
-                page(site, index, &project, representation, &ask, request.headers()).await
+                let wanted = (representation, client);
+                page(site, index, &project, wanted, &ask, request.headers()).await
             }
             None => (not_acceptable(), Trail::default()),
         },
@@ -98,16 +105,18 @@ async fn page(
     site: &Site,
     index: usize,
     project: &ProjectName,
-    representation: Representation,
+    (representation, client): (Representation, Client),
     ask: &Ask,
     headers: &HeaderMap,
 ) -> (Reply, Trail) {
     match site.indexes[index].source.page(project, ask).await {
         Ok(Answer::Found(reply)) => {
-            let rendered = site
-                .renderer
-                .page((index, ask.view), &reply.page, representation)
-                .await;
+            let (shelf, renderer) = ((index, ask.view), &site.renderer);
+            let representation = match client.is_neighbour {
+                true => renderer.for_neighbour(shelf, &reply.page, representation),
+                false => representation,
+            };
+            let rendered = renderer.page(shelf, &reply.page, representation).await;
             (
                 respond::page(
                     rendered,

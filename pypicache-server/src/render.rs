@@ -47,6 +47,36 @@ impl Renderer {
         }
     }
 
+    /// The representation that a client on this machine gets: a revision that nobody has asked for yet is not packed
+    /// for it, since packing costs both sides more than it saves between two processes.
+    pub(crate) fn for_neighbour(
+        &self,
+        shelf: Shelf,
+        page: &Arc<ProjectPage>,
+        wanted: Representation,
+    ) -> Representation {
+        let plain = Representation {
+            encoding: Encoding::Identity,
+            ..wanted
+        };
+        let is_new = |representation| self.rendered(shelf, page, representation).is_none();
+        if is_new(wanted) && is_new(plain) {
+            plain
+        } else {
+            wanted
+        }
+    }
+
+    fn rendered(
+        &self,
+        shelf: Shelf,
+        page: &Arc<ProjectPage>,
+        representation: Representation,
+    ) -> Option<Rendered> {
+        let (of, rendered) = self.pages.get(&(shelf, page.name.clone(), representation))?;
+        Arc::ptr_eq(&of, page).then_some(rendered)
+    }
+
     /// The page's bytes for a client.
     pub(crate) async fn page(
         &self,
@@ -54,12 +84,10 @@ impl Renderer {
         page: &Arc<ProjectPage>,
         representation: Representation,
     ) -> Rendered {
-        let key = (shelf, page.name.clone(), representation);
-        if let Some((of, rendered)) = self.pages.get(&key)
-            && Arc::ptr_eq(&of, page)
-        {
+        if let Some(rendered) = self.rendered(shelf, page, representation) {
             return rendered;
         }
+        let key = (shelf, page.name.clone(), representation);
         let rendered = match page.files.len() > LARGE {
             true => render_elsewhere(page.clone(), representation).await,
             false => render_page(page, representation),
@@ -90,19 +118,30 @@ pub(crate) fn render_list(list: &ProjectList, representation: Representation) ->
     finish(simple::write_list(representation.format, list), representation)
 }
 
+/// What sets the tags of packed pages apart.
+const PACKED: &str = "-gzip\"";
+
+/// The tag of the same revision in the other encoding.
+pub(crate) fn other_etag(etag: &str) -> Arc<str> {
+    match etag.strip_suffix(PACKED) {
+        Some(front) => format!("{front}\"").into(),
+        None => format!("{}{PACKED}", etag.trim_end_matches('"')).into(),
+    }
+}
+
 fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
     let digest = Sha256::of(&plain).to_hex();
-    let suffix = match representation.encoding {
-        Encoding::Identity => "",
-        Encoding::Gzip => "-gzip",
-    };
     let body = match representation.encoding {
         Encoding::Identity => plain,
         Encoding::Gzip => gzip(&plain),
     };
+    let plain_etag: Arc<str> = format!("\"{}\"", &digest[..32]).into();
     Rendered {
         body: body.into(),
-        etag: format!("\"{}{suffix}\"", &digest[..32]).into(),
+        etag: match representation.encoding {
+            Encoding::Identity => plain_etag,
+            Encoding::Gzip => other_etag(&plain_etag),
+        },
     }
 }
 

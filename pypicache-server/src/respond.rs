@@ -9,15 +9,15 @@ use http_body_util::{BodyExt as _, Either, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 use pypicache_core::source::{Body, BodyError, FileReply, Freshness, Trail};
 
-use crate::condition;
 use crate::file_body::FileBody;
 use crate::negotiate::{Encoding, Representation};
 use crate::render::Rendered;
+use crate::{condition, render};
 
 /// What goes out: bytes in memory, a local file, or a stream.
 pub(crate) type ReplyBody = Either<Full<Bytes>, Either<FileBody, UnsyncBoxBody<Bytes, BodyError>>>;
@@ -47,7 +47,15 @@ pub(crate) fn page(
     serial: Option<u64>,
     request: &HeaderMap,
 ) -> Reply {
-    let unchanged = condition::matches(request, &rendered.etag);
+    // A revision that the client has in the other encoding is this revision all the same.
+    let tags = request
+        .contains_key(IF_NONE_MATCH)
+        .then(|| [rendered.etag.clone(), render::other_etag(&rendered.etag)]);
+    let known = tags
+        .into_iter()
+        .flatten()
+        .find(|etag| condition::matches(request, etag));
+    let unchanged = known.is_some();
     let mut response = Response::new(full(if unchanged { Bytes::new() } else { rendered.body }));
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -64,7 +72,7 @@ pub(crate) fn page(
     }
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    insert(headers, ETAG, &rendered.etag);
+    insert(headers, ETAG, known.as_ref().unwrap_or(&rendered.etag));
     insert(
         headers,
         CACHE_CONTROL,

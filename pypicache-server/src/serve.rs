@@ -13,7 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::handle::handle;
+use crate::handle::{Client, handle};
 use crate::site::Site;
 
 /// How connections are treated.
@@ -64,10 +64,13 @@ pub async fn serve(
             accepted = accept(&listener, &connections) => accepted,
         };
         let (stream, permit) = stream;
+        let client = Client {
+            is_neighbour: stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
+        };
         let site = site.clone();
         let service = service_fn(move |request| {
             let site = site.clone();
-            async move { Ok::<_, Infallible>(handle(&site, request).await) }
+            async move { Ok::<_, Infallible>(handle(&site, client, request).await) }
         });
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)

@@ -300,7 +300,7 @@ async fn a_damaged_held_file_is_fetched_again() {
     let blob = laboratory
         .root
         .path()
-        .join(format!("cache/v1/blobs/{}/{digest}", &digest[..2]));
+        .join(format!("cache/v1/blobs/{}/{digest}", &digest[..1]));
     std::fs::write(&blob, b"half").unwrap();
     assert_eq!(get(&url, &[]).await.bytes(), &laboratory.package.bytes);
     assert_eq!(laboratory.transfers(), 2);

@@ -61,8 +61,10 @@ impl HttpSource {
             path_of: &path_of,
             last_serial,
         };
-        let page = simple::read_page(received.format, &received.body, &context)
-            .map_err(|error| self.nonsense(&asked, &error))?;
+        let page = aside(received.body.len(), || {
+            simple::read_page(received.format, &received.body, &context)
+        })
+        .map_err(|error| self.nonsense(&asked, &error))?;
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
             freshness: freshness_of(&received.headers),
@@ -219,6 +221,20 @@ fn forwards(asked: &Url, to: &Url) -> bool {
         pypi.host() == to.host() && pypi.scheme() == to.scheme() && to.path().starts_with(pypi.path())
     });
     is_pypi && name(asked) == name(to)
+}
+
+/// From so many bytes on, reading a page takes long enough for others to notice.
+const LARGE: usize = 256 * 1024;
+
+/// Does work on `size` bytes where it holds up no other request, if there is a choice and it takes long enough.
+fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let has_others =
+        Handle::try_current().is_ok_and(|here| here.runtime_flavor() == RuntimeFlavor::MultiThread);
+    match has_others && size > LARGE {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
 }
 
 /// What the tiers above say they did.

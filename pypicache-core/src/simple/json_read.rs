@@ -45,11 +45,14 @@ struct RawStatus<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
+/// From so many files on, starting a thread costs less than it saves.
+const WORTH_A_THREAD: usize = 1000;
+
 /// Every field but the URL is read leniently: a value of the wrong type counts as missing.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct RawFile<'a> {
     #[serde(borrow)]
-    url: Cow<'a, str>,
+    url: &'a RawValue,
     #[serde(borrow)]
     hashes: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -106,10 +109,10 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
     Ok(raw.projects.iter().filter_map(name).collect())
 }
 
-fn finish<'a, F>(
+fn finish<'a, F: Copy + Send + Sync>(
     raw: RawPage<'a, F>,
     context: &PageContext<'_>,
-    read: impl Fn(F) -> Option<RawFile<'a>>,
+    read: impl Fn(F) -> Option<RawFile<'a>> + Sync,
 ) -> Result<ProjectPage, ReadPageError> {
     check_version(version(&raw.meta).as_deref())?;
     if let Some(name) = &raw.name
@@ -120,10 +123,9 @@ fn finish<'a, F>(
     let mut page = ProjectPage::new(context.project.clone());
     let mut seen = HashMap::with_capacity(raw.files.len());
     page.files.reserve(raw.files.len());
-    for file in raw.files.into_iter().filter_map(read) {
-        if let Some(entry) = entry_of(&file, context) {
-            entry::add(&mut page.files, &mut seen, entry);
-        }
+    let understood = |file: &F| entry_of(&read(*file)?, context);
+    for entry in on_two_threads(&raw.files, understood) {
+        entry::add(&mut page.files, &mut seen, entry);
     }
     page.versions = raw
         .versions
@@ -141,8 +143,28 @@ fn finish<'a, F>(
     Ok(page)
 }
 
+/// What `read` makes of the items, in their order. Somebody waits for a large page, so two share the work.
+fn on_two_threads<T: Sync, U: Send>(items: &[T], read: impl Fn(&T) -> Option<U> + Sync) -> Vec<U> {
+    let all = |items: &[T]| items.iter().filter_map(&read).collect::<Vec<_>>();
+    if items.len() < WORTH_A_THREAD {
+        return all(items);
+    }
+    let (front, back) = items.split_at(items.len() / 2);
+    std::thread::scope(|scope| {
+        let helper = scope.spawn(|| all(back));
+        let mut read = all(front);
+        // A panic on the other thread is this one's, too.
+        read.extend(
+            helper
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        );
+        read
+    })
+}
+
 fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
-    let mut entry = entry::begin(context, context.base, &raw.url)?;
+    let mut entry = entry::begin(context, context.base, &text(Some(raw.url))?)?;
     entry.hashes = hashes(raw.hashes);
     entry.size = value(raw.size);
     entry.upload_time = text(raw.upload_time).as_deref().and_then(entry::upload_time);

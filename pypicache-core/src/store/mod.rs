@@ -10,8 +10,8 @@
 //! <directory>/
 //!   CACHEDIR.TAG                      backup tools skip the directory
 //!   v1/
-//!     blobs/<2 digits>/<sha256>       whole, verified; the modification time is the time of last use
-//!     records/<kind>/<source>/<2 digits>/<sha256 of the key>.json
+//!     blobs/<1 digit>/<sha256>       whole, verified; the modification time is the time of last use
+//!     records/<kind>/<source>/<1 digit>/<sha256 of the key>.json
 //!     partial/<sha256 of the key>     files that did not come in whole yet, to be continued; kept for a week at most
 //!     staging/                        being written; locked by the writer, leftovers are removed at start
 //! ```
@@ -153,7 +153,7 @@ impl DiskStore {
 
     fn blob_path(&self, sha256: Sha256) -> PathBuf {
         let hex = sha256.to_hex();
-        self.shared.root.join("blobs").join(&hex[..2]).join(hex)
+        self.shared.root.join("blobs").join(&hex[..1]).join(hex)
     }
 }
 

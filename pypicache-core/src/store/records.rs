@@ -96,7 +96,7 @@ impl DiskStore {
             .join("records")
             .join(kind.directory())
             .join(source_directory(source));
-        directory.join(&hex[..2]).join(format!("{hex}.json"))
+        directory.join(&hex[..1]).join(format!("{hex}.json"))
     }
 }
 
