@@ -9,6 +9,7 @@ use moka::sync::Cache;
 use pypicache_core::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
 use pypicache_core::simple;
 use pypicache_core::source::View;
+use tokio::sync::OnceCell;
 
 use crate::negotiate::{Encoding, Representation};
 
@@ -32,15 +33,26 @@ pub(crate) struct Rendered {
 /// The number of an index, and what it shows.
 pub(crate) type Shelf = (usize, View);
 
+/// A page in one representation.
+type Key = (Shelf, ProjectName, Representation);
+
+/// One revision, rendered by whoever came first; the others wait for it.
+#[derive(Clone)]
+struct Slot {
+    of: Arc<ProjectPage>,
+    rendered: Arc<OnceCell<Rendered>>,
+}
+
 /// Rendered pages, by index and view, project and representation.
 pub(crate) struct Renderer {
-    pages: Cache<(Shelf, ProjectName, Representation), (Arc<ProjectPage>, Rendered)>,
+    pages: Cache<Key, Slot>,
 }
 
 impl Renderer {
     pub(crate) fn new() -> Self {
-        let weigh = |_: &_, (_, rendered): &(Arc<ProjectPage>, Rendered)| {
-            u32::try_from(rendered.body.len() + 500).unwrap_or(u32::MAX)
+        let weigh = |_: &Key, slot: &Slot| {
+            let length = slot.rendered.get().map_or(0, |rendered| rendered.body.len());
+            u32::try_from(length + 500).unwrap_or(u32::MAX)
         };
         Self {
             pages: Cache::builder().weigher(weigh).max_capacity(MEMORY).build(),
@@ -59,22 +71,15 @@ impl Renderer {
             encoding: Encoding::Identity,
             ..wanted
         };
-        let is_new = |representation| self.rendered(shelf, page, representation).is_none();
-        if is_new(wanted) && is_new(plain) {
-            plain
-        } else {
+        let is_there = |representation| {
+            let slot = self.slot(&(shelf, page.name.clone(), representation), page);
+            slot.is_some_and(|slot| slot.rendered.initialized())
+        };
+        if is_there(wanted) || is_there(plain) {
             wanted
+        } else {
+            plain
         }
-    }
-
-    fn rendered(
-        &self,
-        shelf: Shelf,
-        page: &Arc<ProjectPage>,
-        representation: Representation,
-    ) -> Option<Rendered> {
-        let (of, rendered) = self.pages.get(&(shelf, page.name.clone(), representation))?;
-        Arc::ptr_eq(&of, page).then_some(rendered)
     }
 
     /// The page's bytes for a client.
@@ -84,16 +89,38 @@ impl Renderer {
         page: &Arc<ProjectPage>,
         representation: Representation,
     ) -> Rendered {
-        if let Some(rendered) = self.rendered(shelf, page, representation) {
-            return rendered;
-        }
         let key = (shelf, page.name.clone(), representation);
-        let rendered = match page.files.len() > LARGE {
+        let slot = match self.slot(&key, page) {
+            Some(slot) => slot,
+            None => self.begun(&key, page),
+        };
+        if let Some(rendered) = slot.rendered.get() {
+            return rendered.clone();
+        }
+        let render = async || match page.files.len() > LARGE {
             true => render_elsewhere(page.clone(), representation).await,
             false => render_page(page, representation),
         };
-        self.pages.insert(key, (page.clone(), rendered.clone()));
+        let rendered = slot.rendered.get_or_init(render).await.clone();
+        // Once more, now that its weight is known.
+        self.pages.insert(key, slot);
         rendered
+    }
+
+    fn slot(&self, key: &Key, page: &Arc<ProjectPage>) -> Option<Slot> {
+        let slot = self.pages.get(key)?;
+        Arc::ptr_eq(&slot.of, page).then_some(slot)
+    }
+
+    /// A slot that everybody who asks for this revision from now on finds.
+    fn begun(&self, key: &Key, page: &Arc<ProjectPage>) -> Slot {
+        let new = || Slot {
+            of: page.clone(),
+            rendered: Arc::default(),
+        };
+        let is_older = |slot: &Slot| !Arc::ptr_eq(&slot.of, page);
+        let entry = self.pages.entry_by_ref(key);
+        entry.or_insert_with_if(new, is_older).into_value()
     }
 }
 

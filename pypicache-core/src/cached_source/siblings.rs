@@ -121,16 +121,22 @@ impl Shared {
                 }
             }
         }
-        let bytes = self.derived(entry, ask).await?;
-        self.checked(entry, bytes).map(Answer::Found)
+        match self.derived(entry, ask).await? {
+            Answer::Found(bytes) => self.checked(entry, bytes).map(Answer::Found),
+            other => Ok(other),
+        }
     }
 
-    /// Reads METADATA out of a wheel that is not held.
-    async fn derived(self: &Arc<Self>, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Bytes, SourceError> {
+    /// Reads METADATA out of a wheel that is not held. Without a wheel there is none.
+    async fn derived(
+        self: &Arc<Self>,
+        entry: &Arc<FileEntry>,
+        ask: &Ask,
+    ) -> Result<Answer<Bytes>, SourceError> {
         if let Some(size) = self.size_by_ranges(entry, ask).await? {
             let fetch = |offset, length| self.stretch(entry, offset, length, ask);
             match wheel_metadata_by_ranges(size, fetch).await {
-                Ok(bytes) => return Ok(bytes),
+                Ok(bytes) => return Ok(Answer::Found(bytes)),
                 Err(RangedError::Fetch(error)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(file = %entry.path, %error, "METADATA cannot be had by ranges; the wheel is fetched")
@@ -147,8 +153,9 @@ impl Shared {
             })
             .await;
         match ended.map(|progress| progress.state.clone()) {
-            Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await,
+            Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await.map(Answer::Found),
             Ok(State::Failed(error)) => Err(error),
+            Ok(State::Absent(freshness)) => Ok(Answer::Absent(freshness)),
             _ => Err(self.metadata_failed(entry, Cause::Broken("the wheel could not be fetched".into()))),
         }
     }

@@ -380,6 +380,20 @@ async fn siblings() {
     }
 }
 
+/// Advertised, and neither it nor its wheel is there: the origin's word, told at once.
+#[tokio::test(start_paused = true)]
+async fn siblings_of_what_does_not_exist_are_absent() {
+    let upstream = Upstream::start().await;
+    upstream.add("big", Wheel::new("big", "1.0").build());
+    let tiers = Tiers::start(2, &upstream.url(), "").await;
+    let (mut url, _) = virtually(tiers.file("big")).await;
+    url.set_path(&format!("{}.metadata", url.path()));
+    upstream.script("/packages/", None, Fault::Document(404, "text/plain", "".into()));
+    let (reply, waited) = virtually(get(&url, &[])).await;
+    assert_eq!(reply.status.as_u16(), 404);
+    assert!(waited <= ms(100), "{waited:?}");
+}
+
 /// A tier whose neighbour keeps the files only passes them through, checked all the same.
 #[tokio::test(start_paused = true)]
 async fn streamed_files_are_checked_and_not_kept() {
