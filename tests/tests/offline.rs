@@ -7,6 +7,7 @@ use std::path::Path;
 use pypicache_tests::package::Wheel;
 use pypicache_tests::process::Server;
 use pypicache_tests::python::{Environment, succeeded, text};
+use pypicache_tests::tiers::files_below;
 use pypicache_tests::upstream::Upstream;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -44,6 +45,12 @@ impl Offline {
     async fn a_year_later(&mut self) {
         self.upstream.stop().await;
         let address = self.cache.address();
+        // What was answered last is still being written.
+        let store = self.root.path().join("cache/v1");
+        let under_way = || files_below(&store.join("partial")) + files_below(&store.join("staging"));
+        while files_below(&store.join("records/pages")) < 2 || under_way() > 0 {
+            tokio::task::yield_now().await;
+        }
         self.cache.kill();
         let records = self.root.path().join("cache/v1/records/pages");
         assert_eq!(age(&records), 2, "two pages are held");

@@ -100,6 +100,16 @@ impl Shared {
         self.reply_whole(file.body(), question, outcome)
     }
 
+    /// Keeps the METADATA of a file at hand; `false` where it is too large for that.
+    pub(super) fn heat(&self, path: &FilePath, metadata: &Bytes) -> bool {
+        let is_small = metadata.len() as u64 <= SMALL;
+        if is_small {
+            let file = HotFile::Bytes(metadata.clone(), Sha256::of(metadata));
+            self.hot.files.insert((path.clone(), Sibling::Metadata), file);
+        }
+        is_small
+    }
+
     pub(super) fn reply_whole(
         &self,
         (body, sha256): (Body, Sha256),

@@ -67,10 +67,21 @@ impl Shared {
             let (shared, entry, ask) = (self.clone(), entry.clone(), self.ask_for(entry, ask));
             async move {
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
-                if let Ok(Answer::Found(bytes)) = &answer {
+                let found = match &answer {
+                    Ok(Answer::Found(bytes)) => Some(bytes.clone()),
+                    _ => None,
+                };
+                // Whoever asks from now on finds it in memory; nobody waits for the disk.
+                let is_hot = found
+                    .as_ref()
+                    .is_some_and(|bytes| shared.heat(&entry.path, bytes));
+                if let Some(bytes) = found.as_ref().filter(|_| !is_hot) {
                     shared.keep(&entry, bytes).await;
                 }
                 told.send_replace(Some(answer));
+                if let Some(bytes) = found.filter(|_| is_hot) {
+                    shared.keep(&entry, &bytes).await;
+                }
             }
         };
         let mut flight = self

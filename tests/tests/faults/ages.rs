@@ -115,6 +115,7 @@ async fn what_is_held_can_be_seen_by_itself() {
     virtually(tiers.page("flask")).await;
     let (file, _) = virtually(tiers.file("six")).await;
     virtually(get(&file, &[])).await;
+    tiers.assert_held(&[[2, 1, 0], [2, 1, 0]], "one file").await;
     upstream.stop().await;
     tiers.age(700 * SECOND);
 
@@ -167,6 +168,7 @@ async fn a_setting_decides_what_pages_list_while_nobody_can_be_asked() {
         let tiers = Tiers::start(1, &upstream.url(), settings).await;
         let (file, _) = virtually(tiers.file("six")).await;
         virtually(get(&file, &[])).await;
+        tiers.assert_held(&[[1, 1, 0]], settings).await;
         let (fresh, _) = virtually(tiers.page("six")).await;
         assert_eq!(filenames(&fresh.json()).len(), 2, "as long as all is well");
         tiers.age(700 * SECOND);
@@ -192,6 +194,7 @@ async fn held_files_that_vanish_are_kept_marked_or_dropped_and_links_to_them_go_
         let tiers = Tiers::start(2, &upstream.url(), &settings).await;
         let (file, _) = virtually(tiers.file("six")).await;
         virtually(get(&file, &[])).await;
+        tiers.assert_held(&[[1, 1, 0], [1, 1, 0]], retention).await;
         tiers.age(700 * SECOND);
         upstream.remove("six");
         upstream.add("six", Wheel::new("six", "2.0").build());
@@ -238,6 +241,7 @@ async fn other_bytes_under_a_known_name_do_not_replace_the_held_ones() {
     let tiers = Tiers::start(1, &upstream.url(), "").await;
     let (file, _) = virtually(tiers.file("big")).await;
     virtually(get(&file, &[])).await;
+    tiers.assert_held(&[[1, 1, 0]], "the old bytes").await;
     upstream.remove("big");
     upstream.add("big", new.clone());
     tiers.age(700 * SECOND);
