@@ -380,6 +380,32 @@ async fn siblings() {
     }
 }
 
+/// A portal in the place of the rest says nothing about what had come before it.
+#[tokio::test(start_paused = true)]
+async fn what_is_half_there_survives_a_portal() {
+    let upstream = Upstream::start().await;
+    let package = plain("big-1.0.tar.gz", noise(SIZE));
+    upstream.add("big", package.clone());
+    let tiers = Tiers::start(1, &upstream.url(), "").await;
+    let (url, _) = virtually(tiers.file("big")).await;
+    upstream.script("/packages/", Some(1), Fault::CutAfter(400_000));
+    upstream.script("/packages/", None, Fault::Document(403, "text/plain", "".into()));
+    assert!(virtually(fetch(url.clone())).await.0.is_err());
+    tiers.assert_held(&[[1, 0, 1]], "a part").await;
+    upstream.behave();
+    let portal = Fault::Document(200, "text/html", "<html>hotel</html>".into());
+    upstream.script("/packages/", None, portal);
+    let (reply, _) = virtually(fetch(url.clone())).await;
+    assert_eq!(reply.unwrap().status.as_u16(), 504);
+    tiers.assert_held(&[[1, 0, 1]], "the same part").await;
+    upstream.behave();
+    upstream.forget();
+    let (whole, _) = virtually(fetch(url)).await;
+    assert_eq!(whole.unwrap().bytes(), &package.bytes);
+    assert_eq!(upstream.requests()[0].headers["range"], "bytes=400000-");
+    tiers.assert_held(&[[1, 1, 0]], "the whole").await;
+}
+
 /// Advertised, and neither it nor its wheel is there: the origin's word, told at once.
 #[tokio::test(start_paused = true)]
 async fn siblings_of_what_does_not_exist_are_absent() {

@@ -36,6 +36,8 @@ enum Attempt {
     Whole,
     /// It broke off.
     Broken(SourceError),
+    /// What came now is of no use. What had come before is none the worse for it.
+    Useless(SourceError),
     /// There is no such file.
     Absent,
     /// All bytes came in an encoding, and are elsewhere now.
@@ -79,6 +81,10 @@ impl Order {
                     tracing::debug!(file = %self.question.path, at = written.length(), error = error.chain(), "a transfer broke off and is continued");
                     sleep(pause).await;
                 }
+                Ok(Attempt::Useless(error)) => {
+                    written.put_aside(&self.store).await;
+                    return Err(error);
+                }
                 Ok(Attempt::Overflow(error)) => {
                     tracing::warn!(file = %self.question.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
                     self.overflow(written, progress);
@@ -92,7 +98,7 @@ impl Order {
         }
     }
 
-    /// Asks for what is missing, and takes in what comes. An error means that continuing is of no use.
+    /// Asks for what is missing, and takes in what comes. An error means that what is there is wrong.
     async fn attempt(
         &self,
         written: &mut Written,
@@ -113,15 +119,20 @@ impl Order {
             // What came so far is a part of something wrong.
             Err(error) if is_mismatch(&error) => return Err(error),
             Err(error) if error.is_unavailable() => return Ok(Attempt::Broken(error)),
-            Err(error) => return Err(error),
+            Err(error) => return Ok(Attempt::Useless(error)),
         };
         if reply.encoded {
-            return Ok(Attempt::Decoded(Box::new(self.decode(reply).await?)));
+            let decoded = self.decode(reply).await;
+            return Ok(decoded.map_or_else(Attempt::Useless, |whole| Attempt::Decoded(Box::new(whole))));
         }
-        let size = self.agreed_size(&reply)?;
+        let size = match self.agreed_size(&reply) {
+            Ok(size) => size,
+            Err(error) => return Ok(Attempt::Useless(error)),
+        };
         let offset = reply.part.map_or(0, |(offset, _)| offset);
         let Some(skip) = position.checked_sub(offset) else {
-            return Err(self.failed(Cause::Nonsense("another part than was asked for".into())));
+            let nonsense = Cause::Nonsense("another part than was asked for".into());
+            return Ok(Attempt::Useless(self.failed(nonsense)));
         };
         progress.send_modify(|progress| {
             if matches!(progress.state, State::Asking) {
