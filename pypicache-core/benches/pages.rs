@@ -59,7 +59,7 @@ fn read(format: Format, body: &[u8]) -> ProjectPage {
         "https://index.example/simple/".into(),
     );
     let base = Url::parse("https://index.example/simple/acme-sdk/").unwrap();
-    let path_of = |url: &Url| FilePath::from_encoded(&format!("pypi{}", url.path())).ok();
+    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
     let context = PageContext {
         project: &project,
         base: &base,

@@ -199,7 +199,7 @@ impl Shared {
 
     pub(super) fn remember(&self, project: &ProjectName, held: &Arc<HeldPage>) {
         for file in &held.page.files {
-            if file.filename.version_for(project).is_none() {
+            if !file.filename.is_of(project) {
                 self.strays.insert(file.path.clone(), project.clone());
             }
         }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::Shared;
 use super::blocking::blocking;
 use super::held::HeldPage;
+use super::siblings::Metadata;
 use crate::model::{FilePath, Sha256};
 use crate::source::{
     Body, FileQuestion, FileReply, HeldFile, LocalFile, Outcome, Sibling, SourceError, Trail,
@@ -101,10 +102,10 @@ impl Shared {
     }
 
     /// Keeps the METADATA of a file at hand; `false` where it is too large for that.
-    pub(super) fn heat(&self, path: &FilePath, metadata: &Bytes) -> bool {
-        let is_small = metadata.len() as u64 <= SMALL;
+    pub(super) fn heat(&self, path: &FilePath, (sha256, bytes): &Metadata) -> bool {
+        let is_small = bytes.len() as u64 <= SMALL;
         if is_small {
-            let file = HotFile::Bytes(metadata.clone(), Sha256::of(metadata));
+            let file = HotFile::Bytes(bytes.clone(), *sha256);
             self.hot.files.insert((path.clone(), Sibling::Metadata), file);
         }
         is_small

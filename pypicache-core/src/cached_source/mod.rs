@@ -33,7 +33,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::model::{FilePath, ProjectName};
@@ -47,6 +46,7 @@ use held::HeldPage;
 use hot::Hot;
 pub use options::{CacheOptions, Files, Retention, Unreachable};
 use projects::ListLanding;
+use siblings::Metadata;
 use transfer::Progress;
 
 /// A source with a store in front. Clones share everything.
@@ -84,7 +84,7 @@ struct Shared {
     page_flights: Flights<ProjectName, PageLanding>,
     list_flights: Flights<(), ListLanding>,
     transfers: Flights<FileKey, Progress>,
-    sibling_flights: Flights<FileKey, Option<Result<Answer<Bytes>, SourceError>>>,
+    sibling_flights: Flights<FileKey, Option<Result<Answer<Metadata>, SourceError>>>,
     /// Absences that the origin told, while they count.
     absent: moka::sync::Cache<ProjectName, (std::time::SystemTime, Freshness)>,
     /// Files that a page lists although their name speaks of another project.

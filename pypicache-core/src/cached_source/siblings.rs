@@ -20,6 +20,9 @@ use crate::source::{
 };
 use crate::source::{Outcome, Sibling, SourceError};
 
+/// METADATA and its digest.
+pub(super) type Metadata = (Sha256, Bytes);
+
 /// The largest METADATA that is accepted, in bytes.
 const METADATA_LIMIT: usize = 16 * 1024 * 1024;
 
@@ -48,8 +51,11 @@ impl Shared {
         if let Some(wheel) = self.held_file(&entry, Sibling::File).await
             && let Ok(bytes) = self.out_of_held(&entry, wheel).await
         {
-            self.keep(&entry, &bytes).await;
-            return self.reply_bytes(bytes, question, Outcome::Hit).map(Answer::Found);
+            let metadata = (Sha256::of(&bytes), bytes);
+            self.keep(&entry, &metadata).await;
+            return self
+                .reply_metadata(metadata, question, Outcome::Hit)
+                .map(Answer::Found);
         }
         if self.is_held_only(ask) {
             return Err(SourceError::not_held(format_args!("{}.metadata", question.path)));
@@ -68,19 +74,19 @@ impl Shared {
             async move {
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 let found = match &answer {
-                    Ok(Answer::Found(bytes)) => Some(bytes.clone()),
+                    Ok(Answer::Found(metadata)) => Some(metadata.clone()),
                     _ => None,
                 };
                 // Whoever asks from now on finds it in memory; nobody waits for the disk.
                 let is_hot = found
                     .as_ref()
-                    .is_some_and(|bytes| shared.heat(&entry.path, bytes));
-                if let Some(bytes) = found.as_ref().filter(|_| !is_hot) {
-                    shared.keep(&entry, bytes).await;
+                    .is_some_and(|metadata| shared.heat(&entry.path, metadata));
+                if let Some(metadata) = found.as_ref().filter(|_| !is_hot) {
+                    shared.keep(&entry, metadata).await;
                 }
                 told.send_replace(Some(answer));
-                if let Some(bytes) = found.filter(|_| is_hot) {
-                    shared.keep(&entry, &bytes).await;
+                if let Some(metadata) = found.filter(|_| is_hot) {
+                    shared.keep(&entry, &metadata).await;
                 }
             }
         };
@@ -96,7 +102,9 @@ impl Shared {
             Err(self.metadata_failed(entry, Cause::Broken("the fetch was given up".into())))
         });
         match landed? {
-            Answer::Found(bytes) => self.reply_bytes(bytes, question, outcome).map(Answer::Found),
+            Answer::Found(metadata) => self
+                .reply_metadata(metadata, question, outcome)
+                .map(Answer::Found),
             Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
         }
     }
@@ -105,7 +113,7 @@ impl Shared {
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
         ask: &Ask,
-    ) -> Result<Answer<Bytes>, SourceError> {
+    ) -> Result<Answer<Metadata>, SourceError> {
         if entry.core_metadata != CoreMetadata::Derived {
             let question = FileQuestion::metadata(entry.path.clone()).with_entry(entry.clone());
             match self.inner.file(&question, ask).await? {
@@ -134,7 +142,7 @@ impl Shared {
         }
         match self.derived(entry, ask).await? {
             Answer::Found(bytes) => self.checked(entry, bytes).map(Answer::Found),
-            other => Ok(other),
+            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
         }
     }
 
@@ -237,39 +245,36 @@ impl Shared {
         }
     }
 
-    fn checked(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
+    fn checked(&self, entry: &FileEntry, bytes: Bytes) -> Result<Metadata, SourceError> {
+        let sha256 = Sha256::of(&bytes);
         match entry.core_metadata {
-            CoreMetadata::Digest(listed) if Sha256::of(&bytes) != listed => {
-                let reason = format!(
-                    "the page says sha256 {listed} of METADATA, the bytes have {}",
-                    Sha256::of(&bytes)
-                );
+            CoreMetadata::Digest(listed) if sha256 != listed => {
+                let reason = format!("the page says sha256 {listed} of METADATA, the bytes have {sha256}");
                 Err(self.metadata_failed(entry, Cause::Mismatch(reason.into())))
             }
-            _ => Ok(bytes),
+            _ => Ok((sha256, bytes)),
         }
     }
 
-    async fn keep(self: &Arc<Self>, entry: &FileEntry, bytes: &Bytes) {
-        let (shared, copy) = (self.clone(), bytes.clone());
-        match blocking(move || shared.store.publish_bytes(&copy)).await {
-            Ok(sha256) if !matches!(entry.core_metadata, CoreMetadata::Digest(_)) => {
+    async fn keep(self: &Arc<Self>, entry: &FileEntry, (sha256, bytes): &Metadata) {
+        let (shared, copy, sha256) = (self.clone(), bytes.clone(), *sha256);
+        match blocking(move || shared.store.publish_bytes(&copy, sha256)).await {
+            Ok(()) if !matches!(entry.core_metadata, CoreMetadata::Digest(_)) => {
                 self.note_digest(&entry.path, Sibling::Metadata, sha256).await;
             }
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(file = %entry.path, store = %self.store, %error, "METADATA was served but cannot be kept")
             }
         }
     }
 
-    fn reply_bytes(
+    fn reply_metadata(
         &self,
-        bytes: Bytes,
+        (sha256, bytes): Metadata,
         question: &FileQuestion,
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
-        let sha256 = Sha256::of(&bytes);
         self.reply_whole((Body::Bytes(bytes), sha256), question, outcome)
     }
 

@@ -54,7 +54,8 @@ impl HttpSource {
     /// Where this upstream keeps the file, if the entry is of its making.
     fn link_of(&self, entry: &FileEntry) -> Option<Url> {
         let link = entry.link.as_ref()?;
-        (link.upstream == self.label).then(|| link.url.clone())
+        let is_ours = link.upstream == self.label;
+        Url::parse(&link.url).ok().filter(|_| is_ours)
     }
 
     /// The same by this upstream's own page.

@@ -11,12 +11,16 @@ use super::HttpSource;
 use crate::model::FilePath;
 
 impl HttpSource {
-    /// The identity of the file behind an absolute URL; `None` where the URL cannot be one of a file.
-    pub(super) fn path_of(&self, url: &Url) -> Option<FilePath> {
-        if let Some(path) = self.tier_files.as_ref().and_then(|files| below(files, url)) {
-            return FilePath::from_encoded(&path).ok();
+    /// The identity of the file at `path` of an origin; `None` where it cannot be one of a file.
+    pub(super) fn path_of(&self, origin: &Url, path: &str) -> Option<FilePath> {
+        if let Some(path) = self
+            .tier_files
+            .as_ref()
+            .and_then(|files| below(files, origin, path))
+        {
+            return FilePath::from_encoded(path).ok();
         }
-        let path = url.path().trim_start_matches('/');
+        let path = path.trim_start_matches('/');
         FilePath::from_encoded(&format!("{}/{path}", self.name)).ok()
     }
 }
@@ -27,14 +31,12 @@ pub(super) fn tier_files(index: &Url) -> Option<Url> {
     is_simple.then(|| index.join("../files/").ok()).flatten()
 }
 
-/// The rest of `url`'s path below `root`, if it has at least two segments.
-fn below(root: &Url, url: &Url) -> Option<String> {
-    let rest = url
-        .path()
-        .strip_prefix(root.path())
-        .filter(|rest| rest.contains('/'))?;
-    let same_place = url.scheme() == root.scheme() && url.host() == root.host() && url.port() == root.port();
-    same_place.then(|| rest.to_owned())
+/// The rest of `path` below `root`, if it is of the same origin and has at least two segments.
+fn below<'a>(root: &Url, origin: &Url, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(root.path()).filter(|rest| rest.contains('/'))?;
+    let same_place =
+        origin.scheme() == root.scheme() && origin.host() == root.host() && origin.port() == root.port();
+    same_place.then_some(rest)
 }
 
 #[cfg(test)]
@@ -45,8 +47,9 @@ mod tests {
     fn path(index: &str, url: &str) -> Option<String> {
         let client = HttpClient::new(ClientOptions::default()).unwrap();
         let source = HttpSource::new("pypi", Url::parse(index).unwrap(), client, HttpOptions::default());
+        let url = Url::parse(url).unwrap();
         source
-            .path_of(&Url::parse(url).unwrap())
+            .path_of(&url, url.path())
             .map(|path| path.as_str().to_owned())
     }
 

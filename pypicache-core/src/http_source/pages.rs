@@ -49,7 +49,7 @@ impl HttpSource {
             Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
             Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
         };
-        let path_of = |url: &Url| self.path_of(url);
+        let path_of = |origin: &Url, path: &str| self.path_of(origin, path);
         let last_serial = received
             .headers
             .get(LAST_SERIAL)

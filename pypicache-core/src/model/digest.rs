@@ -4,13 +4,32 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::Digest as _;
 
 /// A SHA-256 digest, 32 bytes; printed and parsed as 64 hexadecimal digits (lower case on output).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Sha256([u8; 32]);
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// What `VALUES` has for bytes that are no hexadecimal digit.
+const NO_DIGIT: u8 = 0xff;
+
+/// The value of each byte as a hexadecimal digit. A page has thousands of digests, so they are looked up.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = DIGITS[value];
+        values[digit as usize] = value as u8;
+        values[digit.to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 /// The text is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,19 +50,14 @@ impl Sha256 {
         if digits.len() != 64 {
             return Err(error());
         }
-        let value = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            b'A'..=b'F' => Some(digit - b'A' + 10),
-            _ => None,
-        };
-        let mut out = [0; 32];
+        let (mut out, mut seen) = ([0; 32], 0);
         for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = (
-                value(pair[0]).ok_or_else(error)?,
-                value(pair[1]).ok_or_else(error)?,
-            );
-            *byte = high << 4 | low;
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            seen |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        if seen == NO_DIGIT {
+            return Err(error());
         }
         Ok(Self(out))
     }
@@ -51,20 +65,29 @@ impl Sha256 {
     /// The 64 lower-case digits.
     #[must_use]
     pub fn to_hex(self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| DIGITS[usize::from(nibble)] as char;
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.push(digit(byte >> 4));
-            text.push(digit(byte & 15));
+        self.with_hex(str::to_owned)
+    }
+
+    /// The same for whoever only looks at them.
+    fn with_hex<T>(self, look: impl FnOnce(&str) -> T) -> T {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
-        text
+        look(std::str::from_utf8(&digits).unwrap_or_default())
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_hex(|digits| serializer.serialize_str(digits))
     }
 }
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_hex())
+        self.with_hex(|digits| f.write_str(digits))
     }
 }
 
@@ -79,12 +102,6 @@ impl TryFrom<String> for Sha256 {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::parse(&text)
-    }
-}
-
-impl From<Sha256> for String {
-    fn from(digest: Sha256) -> Self {
-        digest.to_hex()
     }
 }
 
@@ -114,8 +131,8 @@ impl fmt::Debug for Sha256Hasher {
 /// The digests that a page lists for one file: algorithm (lower case) to hexadecimal digits (lower case).
 ///
 /// PEP 691 allows any algorithm of Python's `hashlib`; [`super::Checksum`] says which of them are checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, String>")]
 pub struct Digests {
     sha256: Option<Sha256>,
     /// All but SHA-256, which nearly every page lists alone.
@@ -200,12 +217,17 @@ impl From<BTreeMap<String, String>> for Digests {
     }
 }
 
-impl From<Digests> for BTreeMap<String, String> {
-    fn from(digests: Digests) -> Self {
-        let pairs = digests.iter();
-        pairs
-            .map(|(algorithm, digits)| (algorithm.to_owned(), digits.into_owned()))
-            .collect()
+/// Pairs, in the order of [`Digests::iter`].
+impl Serialize for Digests {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(sha256) = &self.sha256 {
+            map.serialize_entry("sha256", sha256)?;
+        }
+        for (algorithm, digits) in &self.others {
+            map.serialize_entry(algorithm, digits)?;
+        }
+        map.end()
     }
 }
 

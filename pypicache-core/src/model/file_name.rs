@@ -77,6 +77,11 @@ impl FileName {
         })
     }
 
+    /// A name that [`FileName::parse`] has accepted once.
+    pub(super) fn parsed_before(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The name as the origin spells it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -104,6 +109,35 @@ impl FileName {
                 .map(legacy_owners)
                 .unwrap_or_default(),
         }
+    }
+
+    /// Whether the file is one of `project`'s, as [`FileName::version_for`] says.
+    #[must_use]
+    pub fn is_of(&self, project: &ProjectName) -> bool {
+        self.is_plainly_of(project) || self.version_for(project).is_some()
+    }
+
+    /// The common case, without making sense of the version: the project's name and a version of numbers.
+    fn is_plainly_of(&self, project: &ProjectName) -> bool {
+        let (name, project) = (self.0.as_bytes(), project.as_str().as_bytes());
+        let Some((front, rest)) = name.split_at_checked(project.len()) else {
+            return false;
+        };
+        let is_same =
+            |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*b == b'-' && matches!(a, b'_' | b'.'));
+        let version = match self.kind() {
+            // In a wheel's name, the first hyphen ends the project's.
+            FileKind::Wheel if front.contains(&b'-') => None,
+            FileKind::Wheel => rest.split(|b| *b == b'-').nth(1),
+            FileKind::Sdist => rest
+                .strip_suffix(b".tar.gz")
+                .and_then(|rest| rest.strip_prefix(b"-")),
+            FileKind::Legacy => None,
+        };
+        let is_number = |part: &[u8]| matches!(part.len(), 1..=18) && part.iter().all(u8::is_ascii_digit);
+        rest.starts_with(b"-")
+            && front.iter().zip(project).all(is_same)
+            && version.is_some_and(|version| version.split(|b| *b == b'.').all(is_number))
     }
 
     /// The version, if the file is one of `project`'s.
@@ -268,6 +302,16 @@ mod tests {
             let file = FileName::parse(&format!("{name}-{version}.tar.gz")).unwrap();
             let project = ProjectName::parse(&name).unwrap();
             prop_assert_eq!(file.version_for(&project).unwrap(), Version::from_str(&version).unwrap());
+        }
+
+        #[test]
+        fn the_short_way_says_what_the_long_one_says(
+            name in "[aA][-_.]?[b-]{0,2}", rest in "-[0-9.]{1,20}(-py3-none-any|-[0-9.]{1,3}|a1)?", ending in "(\\.whl|\\.tar\\.gz|\\.zip)",
+            project in "a(-?b)?",
+        ) {
+            let file = FileName::parse(&format!("{name}{rest}{ending}")).unwrap();
+            let project = ProjectName::parse(&project).unwrap();
+            prop_assert_eq!(file.is_of(&project), file.version_for(&project).is_some());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! team's tier and to the laptop's by replacing a prefix. The path is an identity, not an address: it decides
 //! nothing about who is asked (that is the project's owner's matter).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,26 +109,22 @@ impl FilePath {
 
     /// The path as it stands in a URL, relative to the root of all files.
     #[must_use]
-    pub fn to_encoded(&self) -> String {
+    pub fn to_encoded(&self) -> Cow<'_, str> {
         utf8_percent_encode_path(&self.0)
     }
 
     /// The last segment.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "`new` has parsed this very segment")]
     pub fn file_name(&self) -> FileName {
-        self.0
-            .rsplit('/')
-            .next()
-            .and_then(|name| FileName::parse(name).ok())
-            .expect("checked by new()")
+        let start = self.0.rfind('/').map_or(0, |slash| slash + 1);
+        FileName::parsed_before(&self.0[start..])
     }
 }
 
-fn utf8_percent_encode_path(path: &str) -> String {
+fn utf8_percent_encode_path(path: &str) -> Cow<'_, str> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'+' | b'!');
     if path.bytes().all(is_plain) {
-        return path.to_owned();
+        return path.into();
     }
     let mut out = String::with_capacity(path.len());
     for (i, segment) in path.split('/').enumerate() {
@@ -136,7 +133,7 @@ fn utf8_percent_encode_path(path: &str) -> String {
         }
         out.extend(utf8_percent_encode(segment, SEGMENT));
     }
-    out
+    out.into()
 }
 
 impl fmt::Display for FilePath {

@@ -40,22 +40,28 @@ pub struct FileEntry {
     /// The file's identity, the same at every tier; what our own links are made of.
     pub path: FilePath,
     /// Where the source that gave this page would fetch the file from; `None` for a source that holds it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
     /// Digests "mapping a hash name to a hex encoded digest of the file" (PEP 691).
     pub hashes: Digests,
     /// "the file size in bytes" (PEP 700).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// "upload-time: ISO 8601 date/time string" (PEP 700), as the origin spells it, checked to be RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_time: Option<String>,
     /// The Requires-Python specifier (PEP 503), as the origin spells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
     /// Whether and why the file was yanked (PEP 592).
     pub yanked: Yanked,
     /// Whether the METADATA file is offered as a sibling (PEP 658, 714).
     pub core_metadata: CoreMetadata,
     /// URL of the file's attestations (PEP 740), always absolute.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Url>,
     /// Whether a detached signature exists (PEP 503 `data-gpg-sig`), where the origin says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gpg_sig: Option<bool>,
 }
 
@@ -64,8 +70,9 @@ pub struct FileEntry {
 pub struct Link {
     /// The upstream whose page this is from (its index URL without credentials): only that one may follow it.
     pub upstream: Arc<str>,
-    /// Absolute; may carry a query that has no part in the file's identity.
-    pub url: Url,
+    /// An absolute http or https URL as [`Url`] writes it, without credentials and fragment; may carry a query that has
+    /// no part in the file's identity. Text, since of the thousands on a page hardly one is ever followed.
+    pub url: Box<str>,
 }
 
 /// PEP 592: a yanked file is to be ignored unless it is pinned.

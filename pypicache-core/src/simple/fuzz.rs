@@ -24,7 +24,7 @@ fn page(format: Format, body: &[u8]) -> Option<ProjectPage> {
     let (project, upstream): (_, Arc<str>) =
         (ProjectName::parse("six").ok()?, "https://index.example/".into());
     let base = Url::parse("https://index.example/simple/six/").ok()?;
-    let path_of = |url: &Url| FilePath::from_encoded(&format!("pypi{}", url.path())).ok();
+    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
     let context = PageContext {
         project: &project,
         base: &base,

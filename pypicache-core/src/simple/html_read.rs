@@ -45,8 +45,10 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
     let base = base.as_ref().unwrap_or(context.base);
     let mut page = ProjectPage::new(context.project.clone());
     let mut seen = HashMap::with_capacity(document.anchors.len());
+    let first = document.anchors.first().map(|anchor| anchor.href.as_str());
+    let links = entry::Links::new(context, base, first);
     for anchor in &document.anchors {
-        if let Some(entry) = entry_of(anchor, base, context) {
+        if let Some(entry) = entry_of(anchor, &links) {
             entry::add(&mut page.files, &mut seen, entry);
         }
     }
@@ -167,9 +169,9 @@ fn attribute(element: &Element<'_, '_>, name: &str) -> Option<String> {
         .map(|raw| decode_html_entities(&raw).into_owned())
 }
 
-fn entry_of(anchor: &Anchor, base: &Url, context: &PageContext<'_>) -> Option<FileEntry> {
+fn entry_of(anchor: &Anchor, links: &entry::Links<'_>) -> Option<FileEntry> {
     let (href, fragment) = anchor.href.split_once('#').unwrap_or((&anchor.href, ""));
-    let mut entry = entry::begin(context, base, href)?;
+    let mut entry = links.begin(href)?;
     entry::fragment_digests(fragment, &mut entry.hashes);
     entry.requires_python = anchor.requires_python.as_deref().and_then(entry::requires_python);
     entry.yanked = match anchor.yanked.as_deref() {

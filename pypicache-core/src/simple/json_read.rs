@@ -123,7 +123,10 @@ fn finish<'a, F: Copy + Send + Sync>(
     let mut page = ProjectPage::new(context.project.clone());
     let mut seen = HashMap::with_capacity(raw.files.len());
     page.files.reserve(raw.files.len());
-    let understood = |file: &F| entry_of(&read(*file)?, context);
+    let first = raw.files.first().and_then(|file| read(*file));
+    let first = first.and_then(|file| text(Some(file.url)));
+    let links = entry::Links::new(context, context.base, first.as_deref());
+    let understood = |file: &F| entry_of(&read(*file)?, &links);
     for entry in on_two_threads(&raw.files, understood) {
         entry::add(&mut page.files, &mut seen, entry);
     }
@@ -163,8 +166,8 @@ fn on_two_threads<T: Sync, U: Send>(items: &[T], read: impl Fn(&T) -> Option<U> 
     })
 }
 
-fn entry_of(raw: &RawFile<'_>, context: &PageContext<'_>) -> Option<FileEntry> {
-    let mut entry = entry::begin(context, context.base, &text(Some(raw.url))?)?;
+fn entry_of(raw: &RawFile<'_>, links: &entry::Links<'_>) -> Option<FileEntry> {
+    let mut entry = links.begin(&text(Some(raw.url))?)?;
     entry.hashes = hashes(raw.hashes);
     entry.size = value(raw.size);
     entry.upload_time = text(raw.upload_time).as_deref().and_then(entry::upload_time);

@@ -8,6 +8,12 @@ use crate::model::{
     CoreMetadata, Digests, FileEntry, FilePath, ListedProject, ProjectList, ProjectPage, Yanked,
 };
 
+/// What one file takes on most pages, in bytes.
+const BYTES_PER_FILE: usize = 700;
+
+/// What one project takes in most lists, in bytes.
+const BYTES_PER_PROJECT: usize = 28;
+
 /// No `null` anywhere: uv rejects a whole page for one.
 #[derive(Serialize)]
 struct Page<'a> {
@@ -39,7 +45,6 @@ struct Status<'a> {
 struct File<'a> {
     filename: &'a str,
     url: String,
-    #[serde(serialize_with = "hashes")]
     hashes: &'a Digests,
     #[serde(rename = "requires-python", skip_serializing_if = "Option::is_none")]
     requires_python: Option<&'a str>,
@@ -79,7 +84,7 @@ pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Ve
         versions: page.versions.as_deref(),
         files: offered(page).iter().map(|file| file_of(file, href)).collect(),
     };
-    to_bytes(&document)
+    to_bytes(&document, page.files.len() * BYTES_PER_FILE)
 }
 
 pub(super) fn list(list: &ProjectList) -> Vec<u8> {
@@ -88,13 +93,14 @@ pub(super) fn list(list: &ProjectList) -> Vec<u8> {
         meta: Meta<'a>,
         projects: &'a [ListedProject],
     }
-    to_bytes(&List {
+    let document = List {
         meta: Meta {
             api_version: "1.4",
             last_serial: None,
         },
         projects: list.projects(),
-    })
+    };
+    to_bytes(&document, list.projects().len() * BYTES_PER_PROJECT)
 }
 
 fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<'a> {
@@ -117,12 +123,11 @@ fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<
     clippy::expect_used,
     reason = "the documents are structs and lists with string keys"
 )]
-fn to_bytes(document: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(document).expect("serialising to memory fails for no struct with string keys")
-}
-
-fn hashes<S: Serializer>(digests: &Digests, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(digests.iter())
+fn to_bytes(document: &impl Serialize, likely_size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(likely_size + 1024);
+    serde_json::to_writer(&mut bytes, document)
+        .expect("serialising to memory fails for no struct with string keys");
+    bytes
 }
 
 impl Serialize for Word<'_> {

@@ -66,8 +66,9 @@ pub struct PageContext<'a> {
     pub base: &'a Url,
     /// Whose links these are, see [`crate::model::Link`].
     pub upstream: &'a Arc<str>,
-    /// The identity of the file behind an absolute URL; `None` drops the file.
-    pub path_of: &'a (dyn Fn(&Url) -> Option<FilePath> + Send + Sync),
+    /// The identity of the file behind a URL: told are one of the same origin (scheme, host and port count), and the
+    /// path as it stands in the URL. `None` drops the file.
+    pub path_of: &'a (dyn Fn(&Url, &str) -> Option<FilePath> + Send + Sync),
     /// The serial that the answer's header told.
     pub last_serial: Option<u64>,
 }

@@ -10,7 +10,7 @@ use crate::model::{CoreMetadata, Digests, FileEntry, ProjectStatus, Sha256, Yank
 
 fn read(format: Format, body: &[u8]) -> Result<ProjectPage, ReadPageError> {
     let base = Url::parse("https://index.example/simple/six/").unwrap();
-    let path_of = |url: &Url| FilePath::from_encoded(&format!("pypi{}", url.path())).ok();
+    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
     let (project, upstream) = (
         ProjectName::parse("six").unwrap(),
         Arc::from("https://index.example/simple/"),
@@ -39,7 +39,7 @@ fn html(anchors: &str) -> Result<ProjectPage, ReadPageError> {
 fn urls(page: &ProjectPage) -> Vec<&str> {
     page.files
         .iter()
-        .map(|file| file.link.as_ref().unwrap().url.as_str())
+        .map(|file| file.link.as_ref().unwrap().url.as_ref())
         .collect()
 }
 
@@ -242,7 +242,8 @@ fn quarantined_projects_offer_nothing() {
         reason: Some("malware".into()),
     };
     for format in [Format::Json, Format::Html] {
-        let text = String::from_utf8(write_page(format, &page, &|path| path.to_encoded())).unwrap();
+        let text =
+            String::from_utf8(write_page(format, &page, &|path| path.to_encoded().into_owned())).unwrap();
         assert!(
             !text.contains("six-1.0") && text.contains("quarantined") && text.contains("malware"),
             "{text}"
@@ -321,7 +322,7 @@ fn entry() -> impl Strategy<Value = FileEntry> {
             .unwrap();
             entry.link = Some(crate::model::Link {
                 upstream: "https://index.example/simple/".into(),
-                url,
+                url: String::from(url).into(),
             });
             entry.hashes = Digests::sha256(Sha256::of(&number.to_le_bytes()));
             (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1, facts.2);
@@ -371,7 +372,7 @@ proptest! {
     #[test]
     fn readers_never_panic_on_damaged_pages(page in pages(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         for format in [Format::Json, Format::Html] {
-            let mut body = write_page(format, &page, &|path| path.to_encoded());
+            let mut body = write_page(format, &page, &|path| path.to_encoded().into_owned());
             let at = at.index(body.len());
             body[at] = byte;
             let _ = read(format, &body);

@@ -2,9 +2,10 @@
 //!
 //! The store knows nothing of sources or the network. It holds two things: *blobs*, whole files that were
 //! verified and are named by their SHA-256, and *records*, small JSON documents (a page, a file's digest) named
-//! by what they describe. Both appear at once and whole: they are written in `staging/`, synced, renamed, and
-//! the directory is synced. A crash at any step leaves the old state or the new. What cannot be read is logged
-//! and treated as not there, so it heals by being fetched again.
+//! by what they describe. Both appear at once and whole: they are written in `staging/`, synced and renamed. A crash
+//! or a power cut at any step leaves the old state or the new; the directory is not synced, so a power cut may take
+//! the last new ones back, which are fetched again like anything that is not held. What cannot be read is logged
+//! and treated as not there.
 //!
 //! ```text
 //! <directory>/
@@ -132,7 +133,7 @@ impl DiskStore {
         self.shared.usage.added(size);
     }
 
-    /// Makes a staged file the blob of `sha256`, durably. The caller has verified the digest. Blocks.
+    /// Makes a staged file the blob of `sha256`. The caller has verified the digest. Blocks.
     pub fn publish(&self, staging: Staging, sha256: Sha256) -> io::Result<()> {
         let size = staging.file().metadata()?.len();
         staging.publish(&self.blob_path(sha256))?;
@@ -140,15 +141,14 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Keeps bytes that are in memory as a blob and gives their digest. Blocks.
-    pub fn publish_bytes(&self, bytes: &[u8]) -> io::Result<Sha256> {
-        let sha256 = Sha256::of(bytes);
-        if !self.blob_path(sha256).exists() {
-            let staging = self.stage()?;
-            (&**staging.file()).write_all(bytes)?;
-            self.publish(staging, sha256)?;
+    /// Keeps bytes that are in memory as the blob of `sha256`, which the caller has computed. Blocks.
+    pub fn publish_bytes(&self, bytes: &[u8], sha256: Sha256) -> io::Result<()> {
+        if self.has_blob(sha256) {
+            return Ok(());
         }
-        Ok(sha256)
+        let staging = self.stage()?;
+        (&**staging.file()).write_all(bytes)?;
+        self.publish(staging, sha256)
     }
 
     fn blob_path(&self, sha256: Sha256) -> PathBuf {
@@ -188,11 +188,17 @@ impl fmt::Debug for DiskStore {
 mod tests {
     use super::*;
 
+    fn keep(store: &DiskStore, bytes: &[u8]) -> Sha256 {
+        let sha256 = Sha256::of(bytes);
+        store.publish_bytes(bytes, sha256).unwrap();
+        sha256
+    }
+
     #[test]
     fn a_blob_appears_whole_and_stays() {
         let directory = tempfile::tempdir().unwrap();
         let store = DiskStore::open(directory.path(), None).unwrap();
-        let digest = store.publish_bytes(b"hello").unwrap();
+        let digest = keep(&store, b"hello");
         let again = DiskStore::open(directory.path(), None).unwrap();
         assert_eq!(again.blob(digest).unwrap().unwrap().size, 5);
         assert!(again.blob(Sha256::of(b"other")).unwrap().is_none());
@@ -238,7 +244,7 @@ mod tests {
     fn unfinished_files_go_before_whole_ones() {
         let directory = tempfile::tempdir().unwrap();
         let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
-        let whole = store.publish_bytes(&[1; 1000]).unwrap();
+        let whole = keep(&store, &[1; 1000]);
         let partial = |key: &str| {
             let staging = store.stage_partial(key).unwrap();
             (&**staging.file()).write_all(&[2; 1000]).unwrap();
@@ -246,7 +252,7 @@ mod tests {
         };
         store.put_aside(partial("one"));
         let under_way = partial("two");
-        store.publish_bytes(&[3; 1000]).unwrap();
+        keep(&store, &[3; 1000]);
         assert!(store.blob(whole).unwrap().is_some());
         let names = fs::read_dir(directory.path().join("v1/partial")).unwrap().count();
         assert_eq!(names, 1, "what is under way stays");
@@ -267,7 +273,7 @@ mod tests {
     fn the_cap_holds_and_the_least_recently_used_goes_first() {
         let directory = tempfile::tempdir().unwrap();
         let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
-        let blob = |fill: u8| store.publish_bytes(&[fill; 1000]).unwrap();
+        let blob = |fill: u8| keep(&store, &[fill; 1000]);
         let (first, second) = (blob(1), blob(2));
         let aged = SystemTime::now() - Duration::from_secs(86_400);
         File::open(store.blob_path(second))

@@ -52,7 +52,7 @@ impl DiskStore {
         }
     }
 
-    /// Writes a record of `source`, durably, replacing an older one. Blocks.
+    /// Writes a record of `source`, replacing an older one. Blocks.
     pub fn write_record<T: Serialize>(
         &self,
         kind: RecordKind,

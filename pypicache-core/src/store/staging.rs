@@ -80,10 +80,16 @@ impl Staging {
         self.on_drop = OnDrop::Remove;
     }
 
-    /// Syncs the bytes, renames the file to `target`, and syncs the directory: afterwards it survives a power cut.
+    /// Syncs the bytes and renames the file to `target`: whoever finds the name finds all of it, after a power cut too.
     pub(super) fn publish(mut self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
-        rename_durably(&self.path, target)?;
+        self.file.sync_data()?;
+        match fs::rename(&self.path, target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+                fs::rename(&self.path, target)?;
+            }
+            renamed => renamed?,
+        }
         self.on_drop = OnDrop::Nothing;
         Ok(())
     }
@@ -96,19 +102,6 @@ impl Drop for Staging {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Renames and syncs the directory that the name now stands in, making that directory where needed.
-fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
-    let directory = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    if !directory.exists() {
-        fs::create_dir_all(directory)?;
-        if let Some(above) = directory.parent() {
-            File::open(above)?.sync_all()?;
-        }
-    }
-    fs::rename(from, to)?;
-    File::open(directory)?.sync_all()
 }
 
 /// Whether somebody is writing the file.
