@@ -7,13 +7,13 @@
 /// assert_eq!(pypicache_core::archive::requires_python(metadata).as_deref(), Some(">=3.8"));
 /// ```
 #[must_use]
-pub fn requires_python(metadata: &[u8]) -> Option<String> {
+pub fn requires_python(metadata: &[u8]) -> Option<Box<str>> {
     let text = String::from_utf8_lossy(metadata);
     let headers = text.lines().take_while(|line| !line.is_empty());
     let value = headers
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("requires-python"));
     value
-        .map(|(_, value)| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
+        .map(|(_, value)| value.trim().into())
+        .filter(|value: &Box<str>| !value.is_empty())
 }

@@ -16,7 +16,7 @@ pub(super) struct Facts {
     pub(super) sha256: Sha256,
     /// A wheel's METADATA. (That of an sdist may change when it is built, so it is not offered.)
     pub(super) metadata: Option<Bytes>,
-    requires_python: Option<String>,
+    requires_python: Option<Box<str>>,
 }
 
 impl Facts {
@@ -54,7 +54,7 @@ impl Facts {
         entry.size = Some(found.stamp.size);
         entry.upload_time = jiff::Timestamp::try_from(found.stamp.modified)
             .ok()
-            .map(|time| format!("{time:.6}"));
+            .map(|time| format!("{time:.6}").into());
         entry.requires_python = self.requires_python.clone();
         entry.core_metadata = self.metadata.as_deref().map_or(CoreMetadata::None, |bytes| {
             CoreMetadata::Digest(Sha256::of(bytes))

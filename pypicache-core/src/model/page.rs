@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::{Digests, FileName, FilePath, ProjectName, Sha256};
 
@@ -49,17 +48,17 @@ pub struct FileEntry {
     pub size: Option<u64>,
     /// "upload-time: ISO 8601 date/time string" (PEP 700), as the origin spells it, checked to be RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upload_time: Option<String>,
+    pub upload_time: Option<Box<str>>,
     /// The Requires-Python specifier (PEP 503), as the origin spells it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requires_python: Option<String>,
+    pub requires_python: Option<Box<str>>,
     /// Whether and why the file was yanked (PEP 592).
     pub yanked: Yanked,
     /// Whether the METADATA file is offered as a sibling (PEP 658, 714).
     pub core_metadata: CoreMetadata,
     /// URL of the file's attestations (PEP 740), always absolute.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<Url>,
+    pub provenance: Option<Box<str>>,
     /// Whether a detached signature exists (PEP 503 `data-gpg-sig`), where the origin says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpg_sig: Option<bool>,
@@ -70,7 +69,7 @@ pub struct FileEntry {
 pub struct Link {
     /// The upstream whose page this is from (its index URL without credentials): only that one may follow it.
     pub upstream: Arc<str>,
-    /// An absolute http or https URL as [`Url`] writes it, without credentials and fragment; may carry a query that has
+    /// An absolute http or https URL as [`url::Url`] writes it, without credentials and fragment; may carry a query that has
     /// no part in the file's identity. Text, since of the thousands on a page hardly one is ever followed.
     pub url: Box<str>,
 }

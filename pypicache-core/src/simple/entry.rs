@@ -1,11 +1,11 @@
 //! What JSON and HTML pages share: from the raw fields of one file to a [`FileEntry`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use url::{Position, Url};
 
 use super::PageContext;
-use crate::model::{CoreMetadata, Digests, FileEntry, FileName, Link, Sha256};
+use crate::model::{CoreMetadata, Digests, FileEntry, Link, Sha256};
 
 /// Where the links of one page lead to: relative ones are relative to `base`, and nearly all of them share one origin.
 pub(super) struct Links<'a> {
@@ -77,27 +77,35 @@ fn resolve(base: &Url, href: &str) -> Option<Url> {
     Some(url)
 }
 
-/// Adds an entry unless its file name is on the page already. Two files of one name never mix.
-pub(super) fn add(files: &mut Vec<FileEntry>, seen: &mut HashMap<FileName, usize>, entry: FileEntry) {
-    if let Some(&first) = seen.get(&entry.filename) {
-        if files[first].hashes != entry.hashes {
-            tracing::warn!(file = %entry.filename, "a page lists one file name twice with different digests; the first counts");
+/// Removes entries whose file name another has before them. Two files of one name never mix.
+pub(super) fn remove_doubles(files: &mut Vec<FileEntry>) {
+    let mut first: HashMap<&str, &FileEntry> = HashMap::with_capacity(files.len());
+    let mut doubles = HashSet::new();
+    for (number, file) in files.iter().enumerate() {
+        let Some(known) = first.insert(file.filename.as_str(), file) else {
+            continue;
+        };
+        first.insert(known.filename.as_str(), known);
+        doubles.insert(number);
+        if known.hashes != file.hashes {
+            tracing::warn!(file = %file.filename, "a page lists one file name twice with different digests; the first counts");
         }
-        return;
     }
-    seen.insert(entry.filename.clone(), files.len());
-    files.push(entry);
+    let mut number = 0..;
+    if !doubles.is_empty() {
+        files.retain(|_| number.next().is_some_and(|number| !doubles.contains(&number)));
+    }
 }
 
 /// RFC 3339, or nothing.
-pub(super) fn upload_time(text: &str) -> Option<String> {
-    text.parse::<jiff::Timestamp>().is_ok().then(|| text.to_owned())
+pub(super) fn upload_time(text: &str) -> Option<Box<str>> {
+    text.parse::<jiff::Timestamp>().is_ok().then(|| text.into())
 }
 
 /// Any text without control characters; installers judge the specifier.
-pub(super) fn requires_python(text: &str) -> Option<String> {
+pub(super) fn requires_python(text: &str) -> Option<Box<str>> {
     let plain = !text.is_empty() && !text.chars().any(char::is_control);
-    plain.then(|| text.to_owned())
+    plain.then(|| text.into())
 }
 
 /// `sha256` digits of the METADATA, or the mere word that it is there.
@@ -109,14 +117,14 @@ pub(super) fn core_metadata(digits: Option<&str>) -> CoreMetadata {
 }
 
 /// PEP 740 wants an absolute URL.
-pub(super) fn provenance(text: &str) -> Option<Url> {
+pub(super) fn provenance(text: &str) -> Option<Box<str>> {
     let mut url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))?;
     // Credentials inside a link are never handed on.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    Some(url)
+    Some(String::from(url).into())
 }
 
 /// The digest in a URL's fragment (`sha256=…`, perhaps with `&egg=…` behind it).

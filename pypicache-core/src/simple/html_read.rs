@@ -1,7 +1,6 @@
 //! Reading HTML pages (PEP 503) from any index: a real tokeniser, as browsers and installers would see it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use html_escape::decode_html_entities;
 use lol_html::html_content::Element;
@@ -44,14 +43,11 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
         .and_then(|href| context.base.join(href).ok());
     let base = base.as_ref().unwrap_or(context.base);
     let mut page = ProjectPage::new(context.project.clone());
-    let mut seen = HashMap::with_capacity(document.anchors.len());
     let first = document.anchors.first().map(|anchor| anchor.href.as_str());
     let links = entry::Links::new(context, base, first);
-    for anchor in &document.anchors {
-        if let Some(entry) = entry_of(anchor, &links) {
-            entry::add(&mut page.files, &mut seen, entry);
-        }
-    }
+    let entries = document.anchors.iter();
+    page.files = entries.filter_map(|anchor| entry_of(anchor, &links)).collect();
+    entry::remove_doubles(&mut page.files);
     if document.version.is_none() && !page.files.iter().any(|file| belongs(file, context.project)) {
         return Err(ReadPageError::NotAnIndexPage);
     }

@@ -92,7 +92,7 @@ fn anchor(out: &mut String, file: &FileEntry, href: &str) {
         attribute("data-dist-info-metadata", &metadata);
     }
     if let Some(provenance) = &file.provenance {
-        attribute("data-provenance", provenance.as_str());
+        attribute("data-provenance", provenance);
     }
     if let Some(gpg_sig) = file.gpg_sig {
         attribute("data-gpg-sig", if gpg_sig { "true" } else { "false" });

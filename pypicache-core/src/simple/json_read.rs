@@ -1,7 +1,6 @@
 //! Reading JSON pages (PEP 691), strict about the document and lenient about each file.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -121,15 +120,11 @@ fn finish<'a, F: Copy + Send + Sync>(
         return Err(ReadPageError::WrongProject(name.chars().take(100).collect()));
     }
     let mut page = ProjectPage::new(context.project.clone());
-    let mut seen = HashMap::with_capacity(raw.files.len());
-    page.files.reserve(raw.files.len());
     let first = raw.files.first().and_then(|file| read(*file));
     let first = first.and_then(|file| text(Some(file.url)));
     let links = entry::Links::new(context, context.base, first.as_deref());
-    let understood = |file: &F| entry_of(&read(*file)?, &links);
-    for entry in on_two_threads(&raw.files, understood) {
-        entry::add(&mut page.files, &mut seen, entry);
-    }
+    page.files = on_two_threads(&raw.files, |file: &F| entry_of(&read(*file)?, &links));
+    entry::remove_doubles(&mut page.files);
     page.versions = raw
         .versions
         .map(|versions| versions.into_iter().map(Cow::into_owned).collect());
@@ -148,14 +143,18 @@ fn finish<'a, F: Copy + Send + Sync>(
 
 /// What `read` makes of the items, in their order. Somebody waits for a large page, so two share the work.
 fn on_two_threads<T: Sync, U: Send>(items: &[T], read: impl Fn(&T) -> Option<U> + Sync) -> Vec<U> {
-    let all = |items: &[T]| items.iter().filter_map(&read).collect::<Vec<_>>();
+    let all = |items: &[T], room: usize| {
+        let mut all = Vec::with_capacity(room);
+        all.extend(items.iter().filter_map(&read));
+        all
+    };
     if items.len() < WORTH_A_THREAD {
-        return all(items);
+        return all(items, items.len());
     }
     let (front, back) = items.split_at(items.len() / 2);
     std::thread::scope(|scope| {
-        let helper = scope.spawn(|| all(back));
-        let mut read = all(front);
+        let helper = scope.spawn(|| all(back, back.len()));
+        let mut read = all(front, items.len());
         // A panic on the other thread is this one's, too.
         read.extend(
             helper

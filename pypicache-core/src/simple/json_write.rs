@@ -23,7 +23,13 @@ struct Page<'a> {
     status: Status<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     versions: Option<&'a [String]>,
-    files: Vec<File<'a>>,
+    files: Files<'a>,
+}
+
+/// Written one by one as they are asked for.
+struct Files<'a> {
+    files: &'a [FileEntry],
+    href: &'a dyn Fn(&FilePath) -> String,
 }
 
 #[derive(Serialize)]
@@ -82,7 +88,10 @@ pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Ve
             reason: page.status.reason.as_deref(),
         },
         versions: page.versions.as_deref(),
-        files: offered(page).iter().map(|file| file_of(file, href)).collect(),
+        files: Files {
+            files: offered(page),
+            href,
+        },
     };
     to_bytes(&document, page.files.len() * BYTES_PER_FILE)
 }
@@ -114,7 +123,7 @@ fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<
         yanked: Word(&file.yanked),
         core_metadata: Metadata(file.core_metadata),
         dist_info_metadata: Metadata(file.core_metadata),
-        provenance: file.provenance.as_ref().map(url::Url::as_str),
+        provenance: file.provenance.as_deref(),
         gpg_sig: file.gpg_sig,
     }
 }
@@ -128,6 +137,12 @@ fn to_bytes(document: &impl Serialize, likely_size: usize) -> Vec<u8> {
     serde_json::to_writer(&mut bytes, document)
         .expect("serialising to memory fails for no struct with string keys");
     bytes
+}
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.files.iter().map(|file| file_of(file, self.href)))
+    }
 }
 
 impl Serialize for Word<'_> {

@@ -325,11 +325,11 @@ fn entry() -> impl Strategy<Value = FileEntry> {
                 url: String::from(url).into(),
             });
             entry.hashes = Digests::sha256(Sha256::of(&number.to_le_bytes()));
-            (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1, facts.2);
-            entry.upload_time = facts.3.then(|| "2026-11-20T12:00:00.123456Z".to_owned());
+            (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1.map(Into::into), facts.2);
+            entry.upload_time = facts.3.then(|| "2026-11-20T12:00:00.123456Z".into());
             entry.provenance = facts
                 .3
-                .then(|| Url::parse("https://index.example/integrity/six/provenance").unwrap());
+                .then(|| "https://index.example/integrity/six/provenance".into());
             (entry.yanked, entry.core_metadata) = (yanked, core_metadata);
             entry
         },
