@@ -12,6 +12,7 @@
 //! | [`CachedSource`](cached_source::CachedSource) | a [store](store::DiskStore) in front of another source |
 //! | [`MirroredSource`](mirrored_source::MirroredSource) | the first of several equals that can tell |
 //! | [`ChainedSource`](chained_source::ChainedSource) | the first source that owns a name (the guard) |
+//! | [`PrefetchingSource`](prefetching_source::PrefetchingSource) | the source behind, which it asks ahead of installers |
 //!
 //! # A tier in twenty lines
 //!
@@ -66,6 +67,7 @@ pub mod disk_source;
 pub mod http_source;
 pub mod mirrored_source;
 pub mod model;
+pub mod prefetching_source;
 mod resilience;
 pub mod simple;
 pub mod source;

@@ -13,6 +13,7 @@ use pypicache_core::http_source::{
     ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, Netrc, NetrcError,
 };
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
+use pypicache_core::prefetching_source::{PrefetchOptions, PrefetchingSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::{DiskStore, StoreError};
 use url::Url;
@@ -106,6 +107,14 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
             path: index.name.clone(),
             source: chain(chosen),
         });
+    }
+    if configuration.prefetch && !configuration.offline {
+        for index in &mut indexes {
+            index.source = Arc::new(PrefetchingSource::new(
+                index.source.clone(),
+                PrefetchOptions::default(),
+            ));
+        }
     }
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");

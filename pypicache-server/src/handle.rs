@@ -109,6 +109,10 @@ async fn page(
     ask: &Ask,
     headers: &HeaderMap,
 ) -> (Reply, Trail) {
+    let ask = &Ask {
+        agent: headers.get(USER_AGENT).cloned(),
+        ..ask.clone()
+    };
     match site.indexes[index].source.page(project, ask).await {
         Ok(Answer::Found(reply)) => {
             let (shelf, renderer) = ((index, ask.view), &site.renderer);

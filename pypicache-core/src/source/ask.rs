@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::Validators;
 use crate::model::{FileEntry, FilePath};
 
@@ -23,6 +25,8 @@ pub struct Ask {
     /// The only upstream that may hear of this (its index URL): what is held of the project came from a source of
     /// that upstream's own, so it is nobody else's business.
     pub leg: Option<Arc<str>>,
+    /// What the client says it is (`User-Agent`), as received; for guesses only.
+    pub agent: Option<HeaderValue>,
 }
 
 /// How much shorter each tier waits than the one below it, so that the one that waits in vain tells the others why.

@@ -16,6 +16,7 @@ use super::ConfigError;
 pub(super) struct RawConfiguration {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) offline: Option<bool>,
+    pub(super) prefetch: Option<bool>,
     #[serde(default)]
     pub(super) cache: RawCache,
     #[serde(default)]

@@ -29,6 +29,8 @@ pub struct Configuration {
     pub listen: SocketAddr,
     /// Never ask an upstream.
     pub offline: bool,
+    /// Ask upstreams ahead of installers.
+    pub prefetch: bool,
     /// Where the store lies.
     pub cache_dir: PathBuf,
     /// How many bytes held files may take together.

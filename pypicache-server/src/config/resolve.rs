@@ -77,6 +77,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
     Ok(Configuration {
         listen: listen(file, overrides)?,
         offline: overrides.offline || file.raw.offline.unwrap_or(false),
+        prefetch: file.raw.prefetch.unwrap_or(true),
         max_size: max_size(file)?,
         ca_file: file.raw.tls.ca_file.as_deref().map(|path| file.beside(path)),
         netrc: netrc(),

@@ -1,0 +1,232 @@
+//! Asking ahead: what an installer will ask for next is fetched while it still thinks.
+//!
+//! pip asks for one thing after the other: a page, METADATA of one file, the page of the first requirement, and so on;
+//! each costs it the upstream's latency. So when an installer asks for a page that was not held, this source asks the
+//! source behind, in the installer's place, for METADATA of the wheel that it will likely take (`likely`, by what its
+//! `User-Agent` says, `installer`), and for the pages of the projects which that wheel requires, and so on (`journey`).
+//! The caches behind keep what comes; nothing is handed on here.
+//!
+//! It stands in front of everything else of an index, so that guard, claims and rules count for its questions as for
+//! any others. It is bounded: a number of requests and bytes for each page that an installer asks for, a number of
+//! journeys at a time, no whole distribution files, and no question while clients wait for theirs.
+//!
+//! ```text
+//! installer: page of A --> [A] .... METADATA of A --> (held) ... page of B --> (held) ...
+//!                           \-> METADATA of A -> page of B -> METADATA of B -> ...      journey
+//! ```
+
+mod installer;
+mod journey;
+mod likely;
+mod unasked;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::model::{FilePath, ProjectName};
+use crate::source::{
+    Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, Outcome, PageReply, Reach, Sibling,
+    SourceError, Trail, View,
+};
+use installer::Installer;
+use journey::Journey;
+use unasked::Unasked;
+
+/// How far ahead is asked.
+#[derive(Debug, Clone)]
+pub struct PrefetchOptions {
+    /// The most questions for one page that an installer asks for.
+    pub requests: u32,
+    /// The most bytes of METADATA for one such page.
+    pub bytes: u64,
+    /// How many questions are under way at a time, all journeys together.
+    pub at_once: usize,
+    /// While more clients than this wait for an answer, nothing further is asked ahead.
+    pub gives_way_to: usize,
+}
+
+impl Default for PrefetchOptions {
+    fn default() -> Self {
+        Self {
+            requests: 32,
+            bytes: 4 * 1024 * 1024,
+            at_once: 8,
+            gives_way_to: 2,
+        }
+    }
+}
+
+/// Asks the source behind ahead of installers. Clones share everything.
+#[derive(Clone)]
+pub struct PrefetchingSource {
+    shared: Arc<Shared>,
+}
+
+/// What asking ahead has brought so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PrefetchTotals {
+    /// Pages and METADATA that were fetched ahead.
+    pub fetched: u64,
+    /// Those of them that an installer asked for afterwards.
+    pub used: u64,
+    /// Those of them that nobody asked for within a minute.
+    pub wasted: u64,
+    /// Bytes of METADATA among what was fetched.
+    pub bytes: u64,
+}
+
+struct Shared {
+    inner: Arc<dyn IndexSource>,
+    options: PrefetchOptions,
+    /// Clients that wait for an answer.
+    waiting: AtomicUsize,
+    /// Told when one of them has got it.
+    answered: Notify,
+    journeys: Arc<Semaphore>,
+    /// A permit for each question under way.
+    under_way: Semaphore,
+    unasked: Unasked,
+    fetched: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How many journeys there are at a time; pages that are asked for meanwhile begin none.
+const JOURNEYS: usize = 16;
+
+/// Something that was fetched ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Thing {
+    Page(ProjectName),
+    Metadata(FilePath),
+}
+
+/// A client that waits for an answer, counted as long as it lives.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.answered.notify_waiters();
+    }
+}
+
+impl PrefetchingSource {
+    /// Puts asking ahead in front of `inner`, which has to keep what it is asked for.
+    #[must_use]
+    pub fn new(inner: Arc<dyn IndexSource>, options: PrefetchOptions) -> Self {
+        let under_way = Semaphore::new(options.at_once);
+        Self {
+            shared: Arc::new(Shared {
+                inner,
+                options,
+                waiting: AtomicUsize::new(0),
+                answered: Notify::new(),
+                journeys: Arc::new(Semaphore::new(JOURNEYS)),
+                under_way,
+                unasked: Unasked::default(),
+                fetched: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What asking ahead has brought so far.
+    #[must_use]
+    pub fn totals(&self) -> PrefetchTotals {
+        let (used, wasted) = self.shared.unasked.totals();
+        PrefetchTotals {
+            fetched: self.shared.fetched.load(Ordering::Relaxed),
+            used,
+            wasted,
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Goes on from a page that an installer has got, if it is news to it.
+    fn go_on_from(&self, reply: &PageReply, ask: &Ask) {
+        let was_ahead = self
+            .shared
+            .unasked
+            .is_asked(|| Thing::Page(reply.page.name.clone()));
+        if !was_ahead && !is_new(&reply.trail) {
+            return;
+        }
+        let agent = ask.agent.as_ref().and_then(|agent| agent.to_str().ok());
+        if let Some(installer) = agent.and_then(Installer::parse)
+            && let Ok(permit) = self.shared.journeys.clone().try_acquire_owned()
+        {
+            let journey = Journey::new(self.shared.clone(), installer, ask);
+            let page = reply.page.clone();
+            tokio::spawn(async move {
+                journey.travel(page).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Whether the answer was fetched for this question, or for another one at the same time.
+fn is_new(trail: &Trail) -> bool {
+    is_fetched(trail) || matches!(trail.steps.last(), Some(step) if step.outcome == Outcome::Collapsed)
+}
+
+/// Whether the answer was fetched for this question.
+fn is_fetched(trail: &Trail) -> bool {
+    matches!(trail.steps.last(), Some(step) if step.outcome == Outcome::Miss)
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl IndexSource for PrefetchingSource {
+    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+        self.shared.inner.projects(ask).await
+    }
+
+    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+        let waiting = Waiting::begin(&self.shared);
+        let answer = self.shared.inner.page(project, ask).await;
+        drop(waiting);
+        if let Ok(Answer::Found(reply)) = &answer
+            && (ask.view, ask.reach) == (View::Everything, Reach::Anywhere)
+        {
+            self.go_on_from(reply, ask);
+        }
+        answer
+    }
+
+    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+        let _waiting = Waiting::begin(&self.shared);
+        if question.sibling == Sibling::Metadata {
+            self.shared
+                .unasked
+                .is_asked(|| Thing::Metadata(question.path.clone()));
+        }
+        self.shared.inner.file(question, ask).await
+    }
+}
+
+impl fmt::Display for PrefetchingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "prefetching from {}", self.shared.inner)
+    }
+}
+
+impl fmt::Debug for PrefetchingSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrefetchingSource({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests;
