@@ -11,6 +11,7 @@ use pypicache_core::source::{
 
 use crate::negotiate::{Representation, negotiate};
 use crate::problem::{absent, failed, nothing, problem};
+use crate::render::Keep;
 use crate::respond::{self, Reply, full, insert};
 use crate::route::{Route, route, view};
 use crate::site::Site;
@@ -116,11 +117,11 @@ async fn page(
     match site.indexes[index].source.page(project, ask).await {
         Ok(Answer::Found(reply)) => {
             let (shelf, renderer) = ((index, ask.view), &site.renderer);
-            let representation = match client.is_neighbour {
+            let (representation, keep) = match client.is_neighbour {
                 true => renderer.for_neighbour(shelf, &reply.page, representation),
-                false => representation,
+                false => (representation, Keep::Long),
             };
-            let rendered = renderer.page(shelf, &reply.page, representation).await;
+            let rendered = renderer.page(shelf, &reply.page, (representation, keep)).await;
             (
                 respond::page(
                     rendered,

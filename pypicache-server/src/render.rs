@@ -1,7 +1,7 @@
 //! Pages as bytes: written and compressed once per revision, then handed out as they are.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -18,6 +18,12 @@ const GZIP_LEVEL: Compression = Compression::new(2);
 
 /// How many bytes of rendered pages are kept.
 const MEMORY: u64 = 64 * 1024 * 1024;
+
+/// The same of first answers to clients on this machine.
+const MEMORY_FOR_FIRSTS: u64 = 8 * 1024 * 1024;
+
+/// For how many pages it is remembered which revision such a client has got.
+const GIVEN: u64 = 10_000;
 
 /// Pages with more files than this are rendered off the runtime's threads.
 const LARGE: usize = 300;
@@ -46,6 +52,19 @@ struct Slot {
 /// Rendered pages, by index and view, project and representation.
 pub(crate) struct Renderer {
     pages: Cache<Key, Slot>,
+    /// First answers to clients on this machine. They are large and seldom wanted twice.
+    firsts: Cache<Key, Slot>,
+    /// The revision that such a client has got last.
+    given: Cache<(Shelf, ProjectName), Weak<ProjectPage>>,
+}
+
+/// Where the bytes of an answer are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// As long as there is room.
+    Long,
+    /// For those who ask at the same time.
+    Shortly,
 }
 
 impl Renderer {
@@ -54,32 +73,44 @@ impl Renderer {
             let length = slot.rendered.get().map_or(0, |rendered| rendered.body.len());
             u32::try_from(length + 500).unwrap_or(u32::MAX)
         };
+        let of_size = |bytes| Cache::builder().weigher(weigh).max_capacity(bytes).build();
         Self {
-            pages: Cache::builder().weigher(weigh).max_capacity(MEMORY).build(),
+            pages: of_size(MEMORY),
+            firsts: of_size(MEMORY_FOR_FIRSTS),
+            given: Cache::new(GIVEN),
         }
     }
 
-    /// The representation that a client on this machine gets: a revision that nobody has asked for yet is not packed
-    /// for it, since packing costs both sides more than it saves between two processes.
+    /// The representation that a client on this machine gets: a revision that none has got yet is not packed for it,
+    /// since packing costs both sides more than it saves between two processes.
     pub(crate) fn for_neighbour(
         &self,
         shelf: Shelf,
         page: &Arc<ProjectPage>,
         wanted: Representation,
-    ) -> Representation {
+    ) -> (Representation, Keep) {
         let plain = Representation {
             encoding: Encoding::Identity,
             ..wanted
         };
-        let is_there = |representation| {
-            let slot = self.slot(&(shelf, page.name.clone(), representation), page);
-            slot.is_some_and(|slot| slot.rendered.initialized())
-        };
-        if is_there(wanted) || is_there(plain) {
-            wanted
-        } else {
-            plain
+        let of = |representation| (shelf, page.name.clone(), representation);
+        let is_done = |slot: Slot| slot.rendered.initialized();
+        if wanted == plain || self.slot(&self.pages, &of(wanted), page).is_some_and(is_done) {
+            return (wanted, Keep::Long);
         }
+        let key = (shelf, page.name.clone());
+        let has_got = |last: Weak<ProjectPage>| Weak::ptr_eq(&last, &Arc::downgrade(page));
+        // Who asks while the first answer is being written shares it.
+        let is_being_written = |slot: Slot| !slot.rendered.initialized();
+        if self.given.get(&key).is_some_and(has_got)
+            && !self
+                .slot(&self.firsts, &of(plain), page)
+                .is_some_and(is_being_written)
+        {
+            return (wanted, Keep::Long);
+        }
+        self.given.insert(key, Arc::downgrade(page));
+        (plain, Keep::Shortly)
     }
 
     /// The page's bytes for a client.
@@ -87,12 +118,16 @@ impl Renderer {
         &self,
         shelf: Shelf,
         page: &Arc<ProjectPage>,
-        representation: Representation,
+        (representation, keep): (Representation, Keep),
     ) -> Rendered {
         let key = (shelf, page.name.clone(), representation);
-        let slot = match self.slot(&key, page) {
+        let slots = match keep {
+            Keep::Long => &self.pages,
+            Keep::Shortly => &self.firsts,
+        };
+        let slot = match self.slot(slots, &key, page) {
             Some(slot) => slot,
-            None => self.begun(&key, page),
+            None => self.begun(slots, &key, page),
         };
         if let Some(rendered) = slot.rendered.get() {
             return rendered.clone();
@@ -103,23 +138,23 @@ impl Renderer {
         };
         let rendered = slot.rendered.get_or_init(render).await.clone();
         // Once more, now that its weight is known.
-        self.pages.insert(key, slot);
+        slots.insert(key, slot);
         rendered
     }
 
-    fn slot(&self, key: &Key, page: &Arc<ProjectPage>) -> Option<Slot> {
-        let slot = self.pages.get(key)?;
+    fn slot(&self, slots: &Cache<Key, Slot>, key: &Key, page: &Arc<ProjectPage>) -> Option<Slot> {
+        let slot = slots.get(key)?;
         Arc::ptr_eq(&slot.of, page).then_some(slot)
     }
 
     /// A slot that everybody who asks for this revision from now on finds.
-    fn begun(&self, key: &Key, page: &Arc<ProjectPage>) -> Slot {
+    fn begun(&self, slots: &Cache<Key, Slot>, key: &Key, page: &Arc<ProjectPage>) -> Slot {
         let new = || Slot {
             of: page.clone(),
             rendered: Arc::default(),
         };
         let is_older = |slot: &Slot| !Arc::ptr_eq(&slot.of, page);
-        let entry = self.pages.entry_by_ref(key);
+        let entry = slots.entry_by_ref(key);
         entry.or_insert_with_if(new, is_older).into_value()
     }
 }

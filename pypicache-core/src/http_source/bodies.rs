@@ -1,8 +1,10 @@
 //! Bodies of answers: taken in as long as they keep coming, cut where they are too long or only trickle.
 
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
@@ -23,21 +25,66 @@ fn file_pace() -> Pace {
 }
 
 /// All of a page's body, of `limit` bytes at the most after decompression.
-pub(super) async fn take_page(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, Cause> {
+pub(super) async fn take_page(response: &mut reqwest::Response, limit: usize) -> Result<Buffer, Cause> {
     let too_long = || Cause::Nonsense(format!("it is larger than {limit} bytes").into());
     let told = response.content_length().unwrap_or(0);
     if told > limit as u64 {
         return Err(too_long());
     }
     let mut pace = page_pace();
-    let mut body = BytesMut::with_capacity(usize::try_from(told).unwrap_or(0));
+    let mut body = Buffer::lent();
+    body.0.reserve(usize::try_from(told).unwrap_or(0));
     while let Some(piece) = next_piece(response, &mut pace).await? {
         if body.len() + piece.len() > limit {
             return Err(too_long());
         }
-        body.extend_from_slice(&piece);
+        body.0.extend_from_slice(&piece);
     }
-    Ok(body.into())
+    Ok(body)
+}
+
+/// Memory for one page's body, used again for the next: fresh memory costs the system more than reading the page.
+#[derive(Debug)]
+pub(super) struct Buffer(Vec<u8>);
+
+/// Buffers that nobody uses.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// How many of them are kept.
+const SPARE_COUNT: usize = 4;
+
+/// The largest that is kept, in bytes.
+const SPARE_SIZE: usize = 4 * 1024 * 1024;
+
+impl Buffer {
+    fn lent() -> Self {
+        Self(
+            SPARE
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffer.capacity() <= SPARE_SIZE && spare.len() < SPARE_COUNT {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
 }
 
 /// A file's body as it comes.

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::RequestBuilder;
 use url::Url;
 
-use super::bodies::take_page;
+use super::bodies::{Buffer, take_page};
 use super::causes::explain;
 use super::exchange::{Errand, Outcome, Subject};
 use super::freshness::{absence_of, freshness_of};
@@ -30,7 +30,7 @@ struct Received {
     format: Format,
     headers: HeaderMap,
     url: Url,
-    body: Vec<u8>,
+    body: Buffer,
 }
 
 impl HttpSource {

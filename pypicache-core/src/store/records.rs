@@ -1,7 +1,7 @@
 //! Small JSON documents, each a file of its own.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,6 +29,9 @@ impl RecordKind {
         }
     }
 }
+
+/// Records are written in pieces of so many bytes.
+const WRITE_CHUNK: usize = 64 * 1024;
 
 impl DiskStore {
     /// Reads a record of `source`; `None` where it is not held or cannot be read. Blocks.
@@ -61,8 +64,10 @@ impl DiskStore {
         record: &T,
     ) -> io::Result<()> {
         let staging = self.stage()?;
-        let bytes = serde_json::to_vec(record)?;
-        (&**staging.file()).write_all(&bytes)?;
+        let mut file = BufWriter::with_capacity(WRITE_CHUNK, &**staging.file());
+        serde_json::to_writer(&mut file, record)?;
+        file.flush()?;
+        drop(file);
         staging.publish(&self.record_path(kind, source, key))
     }
 
