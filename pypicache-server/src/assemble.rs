@@ -93,28 +93,25 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
             Err(members) => Arc::new(ChainedSource::new(members)),
         }
     };
-    let mut indexes = vec![Index {
-        path: String::new(),
-        source: chain(sources.clone()),
-    }];
-    for index in &configuration.indexes {
-        let chosen = index
+    let is_ahead = configuration.prefetch && !configuration.offline;
+    let index = |path: String, members: Vec<Member>| {
+        let source = chain(members);
+        let prefetching =
+            is_ahead.then(|| PrefetchingSource::new(source.clone(), PrefetchOptions::default()));
+        Index {
+            path,
+            source: prefetching.clone().map_or(source, |source| Arc::new(source)),
+            prefetching,
+        }
+    };
+    let mut indexes = vec![index(String::new(), sources.clone())];
+    for configured in &configuration.indexes {
+        let chosen = configured
             .sources
             .iter()
             .filter_map(|number| sources.get(*number).cloned())
             .collect();
-        indexes.push(Index {
-            path: index.name.clone(),
-            source: chain(chosen),
-        });
-    }
-    if configuration.prefetch && !configuration.offline {
-        for index in &mut indexes {
-            index.source = Arc::new(PrefetchingSource::new(
-                index.source.clone(),
-                PrefetchOptions::default(),
-            ));
-        }
+        indexes.push(index(configured.name.clone(), chosen));
     }
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");

@@ -15,7 +15,7 @@ use crate::render::Keep;
 use crate::respond::{self, Reply, full, insert};
 use crate::route::{Route, route, view};
 use crate::site::Site;
-use crate::{condition, front_page, render};
+use crate::{condition, front_page, metrics, render};
 
 /// How much of a `User-Agent` is logged.
 const AGENT_LENGTH: usize = 100;
@@ -85,6 +85,7 @@ async fn answer<B>(site: &Site, client: Client, request: &Request<B>) -> (Reply,
     };
     match route(path) {
         Route::Front => (front_page::front_page(site, request.headers()), Trail::default()),
+        Route::Metrics => (metrics::metrics(site), Trail::default()),
         Route::Redirect(to) => (redirect(&to), Trail::default()),
         Route::Nothing => (nothing(), Trail::default()),
         Route::File(path, sibling) => file(site, index, path, sibling, &ask, request).await,

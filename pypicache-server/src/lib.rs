@@ -14,7 +14,7 @@
 //! use pypicache_server::{Index, ServeOptions, Site, serve};
 //! # async fn example() -> std::io::Result<()> {
 //! let source = Arc::new(DiskSource::new("wheels", "/srv/wheels"));
-//! let site = Site::new("example", vec![Index { path: String::new(), source }]);
+//! let site = Site::new("example", vec![Index::new("", source)]);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! serve(listener, Arc::new(site), ServeOptions::default(), std::future::pending()).await
 //! # }
@@ -26,6 +26,7 @@ pub mod config;
 mod file_body;
 mod front_page;
 mod handle;
+mod metrics;
 mod negotiate;
 mod problem;
 mod render;

@@ -28,6 +28,8 @@ pub(crate) enum Route {
     Redirect(String),
     /// `files/<path>`: a file or a sibling.
     File(FilePath, Sibling),
+    /// `/metrics`: counters.
+    Metrics,
     /// Nothing of ours.
     Nothing,
 }
@@ -36,6 +38,8 @@ pub(crate) enum Route {
 pub(crate) fn route(path: &str) -> Route {
     if path == "/" {
         Route::Front
+    } else if path == "/metrics" {
+        Route::Metrics
     } else if path == "/simple" {
         Route::Redirect("simple/".to_owned())
     } else if let Some(rest) = path.strip_prefix("/simple/") {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pypicache_core::prefetching_source::PrefetchingSource;
 use pypicache_core::source::IndexSource;
 
 use crate::render::Renderer;
@@ -13,6 +14,19 @@ pub struct Index {
     pub path: String,
     /// Who answers.
     pub source: Arc<dyn IndexSource>,
+    /// What `source` is, if that asks ahead: its account stands among the metrics.
+    pub prefetching: Option<PrefetchingSource>,
+}
+
+impl Index {
+    /// An index that `source` answers for, which does not ask ahead.
+    pub fn new(path: impl Into<String>, source: Arc<dyn IndexSource>) -> Self {
+        Self {
+            path: path.into(),
+            source,
+            prefetching: None,
+        }
+    }
 }
 
 /// Everything that one server answers for.

@@ -60,12 +60,22 @@ impl Tiers {
 
     /// The same where a socket listens already.
     pub fn add_at(&mut self, listener: TcpListener, configuration: &str) -> Url {
+        self.begin(listener, "", configuration)
+    }
+
+    /// The same with lines above the one for the cache directory.
+    pub async fn add_with(&mut self, front: &str, configuration: &str) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.begin(listener, front, configuration)
+    }
+
+    fn begin(&mut self, listener: TcpListener, front: &str, configuration: &str) -> Url {
         let directory = self.directory(self.urls.len() + 1);
         let file = self.root.path().join(format!("{}.toml", self.urls.len() + 1));
         std::fs::write(
             &file,
             format!(
-                "[cache]\ndir = {:?}\n{configuration}",
+                "{front}[cache]\ndir = {:?}\n{configuration}",
                 directory.display().to_string()
             ),
         )

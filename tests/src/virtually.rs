@@ -48,7 +48,7 @@ async fn in_steps<T>(step: Duration, work: impl Future<Output = T>) -> (T, Durat
 }
 
 /// Done when the runtime has rested for a moment.
-pub(crate) async fn quiet() {
+pub async fn quiet() {
     let metrics = Handle::current().metrics();
     loop {
         let busy = metrics.worker_total_busy_duration(0);

@@ -48,13 +48,7 @@ async fn over_http(source: impl IndexSource) -> HttpSource {
     let index: Url = format!("http://{}/simple/", listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    let site = Site::new(
-        format!("tier-{index}"),
-        vec![Index {
-            path: String::new(),
-            source: Arc::new(source),
-        }],
-    );
+    let site = Site::new(format!("tier-{index}"), vec![Index::new("", Arc::new(source))]);
     tokio::spawn(serve(
         listener,
         Arc::new(site),

@@ -14,6 +14,7 @@ pub fn requires_python(metadata: &[u8]) -> Option<Box<str>> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("requires-python"));
     value
-        .map(|(_, value)| value.trim().into())
-        .filter(|value: &Box<str>| !value.is_empty())
+        .map(|(_, value)| value.trim())
+        .filter(|value| !value.is_empty())
+        .map(Into::into)
 }

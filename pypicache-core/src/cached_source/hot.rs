@@ -79,6 +79,14 @@ impl Shared {
         Some(self.reply_whole(file.body(), question, Outcome::Hit))
     }
 
+    /// METADATA that is hot.
+    pub(super) fn hot_metadata(&self, path: &FilePath) -> Option<Metadata> {
+        match self.hot.files.get(&(path.clone(), Sibling::Metadata))? {
+            HotFile::Bytes(bytes, sha256) => Some((sha256, bytes)),
+            HotFile::Open(_) => None,
+        }
+    }
+
     /// Answers with a held file, and keeps it at hand.
     pub(super) async fn reply_held(
         self: &Arc<Self>,

@@ -69,9 +69,17 @@ impl Shared {
         entry: &Arc<FileEntry>,
         ask: &Ask,
     ) -> Result<Answer<FileReply>, SourceError> {
+        // While this asker looked at the disk, another flight may have ended.
+        if let Some(reply) = self.reply_hot(question) {
+            return reply.map(Answer::Found);
+        }
         let begin = |told: watch::Sender<_>| {
             let (shared, entry, ask) = (self.clone(), entry.clone(), self.ask_for(entry, ask));
             async move {
+                if let Some(metadata) = shared.hot_metadata(&entry.path) {
+                    told.send_replace(Some(Ok(Answer::Found(metadata))));
+                    return;
+                }
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 let found = match &answer {
                     Ok(Answer::Found(metadata)) => Some(metadata.clone()),

@@ -1,94 +1,25 @@
 //! One journey: from a page that an installer asked for to what it will ask for next, as far as the bounds allow.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::SemaphorePermit;
 
 use super::installer::Installer;
+use super::unasked::Begun;
 use super::{Shared, Thing, is_fetched, likely};
 use crate::model::{FileEntry, ProjectName, ProjectPage};
-use crate::source::{Answer, Ask, FileQuestion, IndexSource as _};
+use crate::source::{Ask, FileQuestion, IndexSource as _};
 
 /// The largest METADATA that is looked at, in bytes.
 const METADATA_LIMIT: usize = 1024 * 1024;
 
 /// Pages with more files than this are looked through off the runtime's threads.
 const LARGE: usize = 300;
-
-pub(super) struct Journey {
-    shared: Arc<Shared>,
-    installer: Arc<Installer>,
-    ask: Ask,
-    requests_left: u32,
-    bytes_left: u64,
-    seen: HashSet<ProjectName>,
-}
-
-impl Journey {
-    pub(super) fn new(shared: Arc<Shared>, installer: Installer, ask: &Ask) -> Self {
-        let (requests_left, bytes_left) = (shared.options.requests, shared.options.bytes);
-        Self {
-            shared,
-            installer: Arc::new(installer),
-            ask: Ask {
-                agent: None,
-                ..ask.without_validators()
-            },
-            requests_left,
-            bytes_left,
-            seen: HashSet::new(),
-        }
-    }
-
-    /// Follows requirements from page to page, nearest first.
-    pub(super) async fn travel(mut self, start: Arc<ProjectPage>) {
-        self.seen.insert(start.name.clone());
-        let (mut to_fetch, mut under_way) = (VecDeque::new(), FuturesUnordered::new());
-        under_way.push(self.visit(Stop::Page(start)));
-        while let Some(found) = under_way.next().await {
-            self.account(&found);
-            to_fetch.extend(
-                found
-                    .next
-                    .into_iter()
-                    .filter(|name| self.seen.insert(name.clone())),
-            );
-            while self.requests_left > 0
-                && self.bytes_left > 0
-                && let Some(name) = to_fetch.pop_front()
-            {
-                self.requests_left -= 1;
-                under_way.push(self.visit(Stop::Project(name)));
-            }
-        }
-    }
-
-    fn account(&mut self, found: &Found) {
-        self.requests_left = self
-            .requests_left
-            .saturating_sub(u32::from(found.fetched_metadata));
-        self.bytes_left = self.bytes_left.saturating_sub(found.bytes);
-    }
-
-    /// Fetches what is at one stop, in the installer's place.
-    fn visit(&self, stop: Stop) -> impl Future<Output = Found> + Send + use<> {
-        let (shared, installer, ask) = (self.shared.clone(), self.installer.clone(), self.ask.clone());
-        async move {
-            let page = match stop {
-                Stop::Page(page) => Some(page),
-                Stop::Project(name) => shared.page_ahead(&name, &ask).await,
-            };
-            let Some(page) = page else { return Found::default() };
-            let Some(wheel) = likely_wheel(page, installer.clone()).await else {
-                return Found::default();
-            };
-            shared.metadata_ahead(&wheel, &installer, &ask).await
-        }
-    }
-}
 
 /// Where a journey goes.
 enum Stop {
@@ -98,100 +29,118 @@ enum Stop {
     Project(ProjectName),
 }
 
-/// What a stop led to.
-#[derive(Default)]
-struct Found {
-    next: Vec<ProjectName>,
-    fetched_metadata: bool,
-    bytes: u64,
+pub(super) struct Journey {
+    shared: Arc<Shared>,
+    installer: Arc<Installer>,
+    ask: Ask,
+    /// What may still be asked of upstreams.
+    requests_left: AtomicU32,
+    bytes_left: AtomicU64,
 }
 
-/// A thing that is asked for ahead. Unless it turns out to have been fetched, it is nothing to keep account of.
-struct Begun<'a> {
-    shared: &'a Shared,
-    thing: Option<Thing>,
-}
-
-impl Begun<'_> {
-    fn is_fetched(mut self) {
-        self.thing = None;
-        self.shared.fetched.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        if let Some(thing) = self.thing.take() {
-            self.shared.unasked.forget(&thing);
+impl Journey {
+    pub(super) fn new(shared: Arc<Shared>, installer: Installer, ask: &Ask) -> Self {
+        let (requests, bytes) = (shared.options.requests, shared.options.bytes);
+        Self {
+            shared,
+            installer: Arc::new(installer),
+            ask: Ask {
+                agent: None,
+                ..ask.without_validators()
+            },
+            requests_left: requests.into(),
+            bytes_left: bytes.into(),
         }
     }
-}
 
-async fn likely_wheel(page: Arc<ProjectPage>, installer: Arc<Installer>) -> Option<Arc<FileEntry>> {
-    let is_large = page.files.len() > LARGE;
-    let look = move || likely::wheel(&page, &installer).cloned().map(Arc::new);
-    match is_large {
-        true => tokio::task::spawn_blocking(look).await.ok().flatten(),
-        false => look(),
+    /// Follows requirements from page to page, nearest first.
+    pub(super) async fn travel(self, start: Arc<ProjectPage>) {
+        let mut seen = HashSet::from([start.name.clone()]);
+        let mut under_way = FuturesUnordered::new();
+        under_way.push(self.visit(Stop::Page(start)));
+        while let Some(next) = under_way.next().await {
+            for name in next.into_iter().flatten() {
+                if seen.insert(name.clone()) {
+                    under_way.push(self.visit(Stop::Project(name)));
+                }
+            }
+        }
     }
-}
 
-impl Shared {
-    /// A project's page, asked for when no client needs the way.
-    async fn page_ahead(&self, project: &ProjectName, ask: &Ask) -> Option<Arc<ProjectPage>> {
-        let _permit = self.turn().await?;
-        let thing = self.begin(Thing::Page(project.clone()));
-        let reply = self.inner.page(project, ask).await.ok()?.found()?;
-        if is_fetched(&reply.trail) {
-            thing.is_fetched();
+    /// Fetches what is at one stop, in the installer's place, and gives the projects that it leads to. `None` where the
+    /// way ends: nothing is there, another journey goes on from here, or enough was asked.
+    async fn visit(&self, stop: Stop) -> Option<Vec<ProjectName>> {
+        let page = match stop {
+            Stop::Page(page) => page,
+            Stop::Project(name) => self.page(&name).await?,
+        };
+        let wheel = self.likely_wheel(page).await?;
+        let metadata = self.metadata(wheel).await?;
+        Some(likely::requirements(&metadata, &self.installer))
+    }
+
+    async fn page(&self, project: &ProjectName) -> Option<Arc<ProjectPage>> {
+        let (_permit, thing) = self.turn(Thing::Page(project.clone())).await?;
+        let reply = self.shared.inner.page(project, &self.ask).await.ok()?.found()?;
+        match is_fetched(&reply.trail) {
+            true => thing.fetched(),
+            false => self.give_back(),
         }
         Some(reply.page)
     }
 
-    /// METADATA of a wheel, asked for when no client needs the way, and what it leads to.
-    async fn metadata_ahead(&self, wheel: &Arc<FileEntry>, installer: &Installer, ask: &Ask) -> Found {
-        let Some(_permit) = self.turn().await else {
-            return Found::default();
-        };
-        let thing = self.begin(Thing::Metadata(wheel.path.clone()));
-        let question = FileQuestion::metadata(wheel.path.clone()).with_entry(wheel.clone());
-        let Ok(Answer::Found(reply)) = self.inner.file(&question, ask).await else {
-            return Found::default();
-        };
+    async fn likely_wheel(&self, page: Arc<ProjectPage>) -> Option<Arc<FileEntry>> {
+        let (is_large, installer) = (page.files.len() > LARGE, self.installer.clone());
+        let look = move || likely::wheel(&page, &installer).cloned().map(Arc::new);
+        match is_large {
+            true => tokio::task::spawn_blocking(look).await.ok().flatten(),
+            false => look(),
+        }
+    }
+
+    async fn metadata(&self, wheel: Arc<FileEntry>) -> Option<Bytes> {
+        let (_permit, thing) = self.turn(Thing::Metadata(wheel.path.clone())).await?;
+        let question = FileQuestion::metadata(wheel.path.clone()).with_entry(wheel);
+        let reply = self.shared.inner.file(&question, &self.ask).await.ok()?.found()?;
         let is_new = is_fetched(&reply.trail);
-        let Ok(metadata) = reply.body.collect(METADATA_LIMIT).await else {
-            return Found::default();
-        };
-        let bytes = if is_new { metadata.len() as u64 } else { 0 };
-        if is_new {
-            thing.is_fetched();
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let metadata = reply.body.collect(METADATA_LIMIT).await.ok()?;
+        if !is_new {
+            self.give_back();
+            return Some(metadata);
         }
-        Found {
-            next: likely::requirements(&metadata, installer),
-            fetched_metadata: is_new,
-            bytes,
-        }
+        thing.fetched();
+        let bytes = metadata.len() as u64;
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let less = |left: u64| Some(left.saturating_sub(bytes));
+        let _ = self
+            .bytes_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        Some(metadata)
     }
 
-    /// From now on, an installer that asks for the thing is one that it was fetched for.
-    fn begin(&self, thing: Thing) -> Begun<'_> {
-        self.unasked.add(thing.clone());
-        Begun {
-            shared: self,
-            thing: Some(thing),
-        }
-    }
-
-    /// Waits until few enough clients wait, and few enough questions are under way.
-    async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let permit = self.under_way.acquire().await.ok();
+    /// Waits until few enough clients wait and few enough questions are under way, and takes one question off what is
+    /// left.
+    async fn turn(&self, thing: Thing) -> Option<(SemaphorePermit<'_>, Begun<'_>)> {
+        let permit = self.shared.under_way.acquire().await.ok()?;
         loop {
-            let answered = self.answered.notified();
-            if self.waiting.load(Ordering::Relaxed) <= self.options.gives_way_to {
-                return permit;
+            let answered = self.shared.answered.notified();
+            if self.shared.waiting.load(Ordering::Relaxed) <= self.shared.options.gives_way_to {
+                break;
             }
             answered.await;
         }
+        let begun = self.shared.unasked.begin(thing)?;
+        let one_less = |left: u32| left.checked_sub(1);
+        let is_left = self.bytes_left.load(Ordering::Relaxed) > 0
+            && self
+                .requests_left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok();
+        is_left.then_some((permit, begun))
+    }
+
+    /// The question reached no upstream.
+    fn give_back(&self) {
+        self.requests_left.fetch_add(1, Ordering::Relaxed);
     }
 }

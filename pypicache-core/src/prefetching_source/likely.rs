@@ -61,7 +61,9 @@ mod tests {
         Installer::parse(r#"uv/1 {"python":"3.11.2","implementation":{"name":"CPython"},"system":{"name":"Linux"},"distro":{"libc":{"lib":"glibc","version":"2.36"}},"cpu":"x86_64"}"#).unwrap()
     }
 
-    fn page(files: &[(&str, &dyn Fn(&mut FileEntry))]) -> ProjectPage {
+    type Change<'a> = &'a dyn Fn(&mut FileEntry);
+
+    fn page(files: &[(&str, Change<'_>)]) -> ProjectPage {
         let mut page = ProjectPage::new(ProjectName::parse("a").unwrap());
         page.files = files
             .iter()
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_newest_that_runs_is_likely() {
-        let as_it_is: &dyn Fn(&mut FileEntry) = &|_| {};
+        let as_it_is: Change<'_> = &|_| {};
         let page = page(&[
             ("a-1.9-py3-none-any.whl", as_it_is),
             ("a-1.10-py3-none-any.whl", as_it_is),

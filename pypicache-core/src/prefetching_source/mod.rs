@@ -90,7 +90,6 @@ struct Shared {
     /// A permit for each question under way.
     under_way: Semaphore,
     unasked: Unasked,
-    fetched: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -135,7 +134,6 @@ impl PrefetchingSource {
                 journeys: Arc::new(Semaphore::new(JOURNEYS)),
                 under_way,
                 unasked: Unasked::default(),
-                fetched: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
             }),
         }
@@ -144,9 +142,9 @@ impl PrefetchingSource {
     /// What asking ahead has brought so far.
     #[must_use]
     pub fn totals(&self) -> PrefetchTotals {
-        let (used, wasted) = self.shared.unasked.totals();
+        let [fetched, used, wasted] = self.shared.unasked.totals();
         PrefetchTotals {
-            fetched: self.shared.fetched.load(Ordering::Relaxed),
+            fetched,
             used,
             wasted,
             bytes: self.shared.bytes.load(Ordering::Relaxed),
@@ -155,11 +153,8 @@ impl PrefetchingSource {
 
     /// Goes on from a page that an installer has got, if it is news to it.
     fn go_on_from(&self, reply: &PageReply, ask: &Ask) {
-        let was_ahead = self
-            .shared
-            .unasked
-            .is_asked(|| Thing::Page(reply.page.name.clone()));
-        if !was_ahead && !is_new(&reply.trail) {
+        let page = || Thing::Page(reply.page.name.clone());
+        if !self.was_ahead(&reply.trail, page) && !is_new(&reply.trail) {
             return;
         }
         let agent = ask.agent.as_ref().and_then(|agent| agent.to_str().ok());
@@ -173,6 +168,12 @@ impl PrefetchingSource {
                 drop(permit);
             });
         }
+    }
+
+    /// Whether an installer has got something now that was fetched ahead. Looked at once it has it, since the two may
+    /// ask at the same time; whoever had to fetch it himself has no use of the other's question.
+    fn was_ahead(&self, trail: &Trail, thing: impl FnOnce() -> Thing) -> bool {
+        !is_fetched(trail) && self.shared.unasked.is_asked(thing)
     }
 }
 
@@ -207,12 +208,13 @@ impl IndexSource for PrefetchingSource {
 
     async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
         let _waiting = Waiting::begin(&self.shared);
-        if question.sibling == Sibling::Metadata {
-            self.shared
-                .unasked
-                .is_asked(|| Thing::Metadata(question.path.clone()));
+        let answer = self.shared.inner.file(question, ask).await;
+        if let Ok(Answer::Found(reply)) = &answer
+            && question.sibling == Sibling::Metadata
+        {
+            self.was_ahead(&reply.trail, || Thing::Metadata(question.path.clone()));
         }
-        self.shared.inner.file(question, ask).await
+        answer
     }
 }
 
@@ -227,6 +229,3 @@ impl fmt::Debug for PrefetchingSource {
         write!(f, "PrefetchingSource({self})")
     }
 }
-
-#[cfg(test)]
-mod tests;

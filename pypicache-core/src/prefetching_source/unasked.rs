@@ -1,4 +1,4 @@
-//! What was fetched ahead and not asked for yet: the account of what asking ahead is good for.
+//! What is fetched ahead and not asked for yet: the account of what asking ahead is good for.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,77 +15,129 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many things are remembered; the oldest are given up first.
 const CAPACITY: usize = 10_000;
 
-/// The things, oldest first.
+/// The things, and what became of earlier ones.
 #[derive(Default)]
 pub(super) struct Unasked {
     /// How many there are: while this is 0, which is nearly always, nobody needs the lock.
     count: AtomicUsize,
     /// A std mutex: held for a look-up only.
     things: Mutex<Things>,
+    fetched: AtomicU64,
     used: AtomicU64,
     wasted: AtomicU64,
 }
 
 #[derive(Default)]
 struct Things {
-    since: HashMap<Thing, Instant>,
-    in_order: VecDeque<(Thing, Instant)>,
+    notes: HashMap<Thing, Note>,
+    /// Those that were fetched, oldest first.
+    fetched: VecDeque<(Thing, Instant)>,
+}
+
+/// What is known of a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    /// It is being fetched.
+    Begun,
+    /// The same, and an installer has got it in the meantime.
+    BegunAndAsked,
+    /// It was fetched then.
+    Fetched(Instant),
+}
+
+/// A thing that one journey is fetching.
+pub(super) struct Begun<'a> {
+    unasked: &'a Unasked,
+    /// `None` once it was fetched.
+    thing: Option<Thing>,
 }
 
 impl Unasked {
-    /// Notes what is fetched ahead.
-    pub(super) fn add(&self, thing: Thing) {
+    /// Begins to fetch a thing; `None` where another journey is at it, or was.
+    pub(super) fn begin(&self, thing: Thing) -> Option<Begun<'_>> {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        things.since.insert(thing.clone(), now);
-        things.in_order.push_back((thing, now));
-        self.give_up_old(&mut things, now);
+        if things.notes.contains_key(&thing) {
+            return None;
+        }
+        things.notes.insert(thing.clone(), Note::Begun);
+        self.tidy(&mut things);
+        Some(Begun {
+            unasked: self,
+            thing: Some(thing),
+        })
     }
 
-    /// Whether the thing was fetched ahead and is asked for now for the first time.
+    /// Whether the thing is fetched ahead and an installer has got it now for the first time.
     pub(super) fn is_asked(&self, thing: impl FnOnce() -> Thing) -> bool {
         if self.count.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_asked = things.since.remove(&thing()).is_some();
-        if is_asked {
-            self.used.fetch_add(1, Ordering::Relaxed);
-        }
-        self.give_up_old(&mut things, Instant::now());
+        let thing = thing();
+        let is_asked = match things.notes.get(&thing) {
+            Some(Note::Begun) => {
+                things.notes.insert(thing, Note::BegunAndAsked);
+                true
+            }
+            Some(Note::Fetched(_)) => {
+                things.notes.remove(&thing);
+                self.used.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Some(Note::BegunAndAsked) | None => false,
+        };
+        self.tidy(&mut things);
         is_asked
     }
 
-    /// It was not fetched after all.
-    pub(super) fn forget(&self, thing: &Thing) {
+    /// How many were fetched, asked for, and not asked for.
+    pub(super) fn totals(&self) -> [u64; 3] {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
-        things.since.remove(thing);
-        self.give_up_old(&mut things, Instant::now());
+        self.tidy(&mut things);
+        [&self.fetched, &self.used, &self.wasted].map(|total| total.load(Ordering::Relaxed))
     }
 
-    /// How many were asked for, and how many were not.
-    pub(super) fn totals(&self) -> (u64, u64) {
-        let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
-        self.give_up_old(&mut things, Instant::now());
-        (
-            self.used.load(Ordering::Relaxed),
-            self.wasted.load(Ordering::Relaxed),
-        )
-    }
-
-    fn give_up_old(&self, things: &mut Things, now: Instant) {
-        while let Some((thing, since)) = things.in_order.front() {
-            let is_known = things.since.get(thing) == Some(since);
-            let is_old = now.duration_since(*since) > PATIENCE || things.since.len() > CAPACITY;
-            if is_known && !is_old {
+    /// Gives up what is old.
+    fn tidy(&self, things: &mut Things) {
+        while let Some((thing, since)) = things.fetched.front() {
+            let is_unasked = things.notes.get(thing) == Some(&Note::Fetched(*since));
+            let is_old = since.elapsed() > PATIENCE || things.fetched.len() > CAPACITY;
+            if is_unasked && !is_old {
                 break;
             }
-            if is_known {
-                things.since.remove(thing);
+            if is_unasked {
+                things.notes.remove(thing);
                 self.wasted.fetch_add(1, Ordering::Relaxed);
             }
-            things.in_order.pop_front();
+            things.fetched.pop_front();
         }
-        self.count.store(things.since.len(), Ordering::Relaxed);
+        self.count.store(things.notes.len(), Ordering::Relaxed);
+    }
+}
+
+impl Begun<'_> {
+    /// It was not held before: it counts.
+    pub(super) fn fetched(mut self) {
+        let Some(thing) = self.thing.take() else { return };
+        let mut things = self.unasked.things.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unasked.fetched.fetch_add(1, Ordering::Relaxed);
+        if things.notes.remove(&thing) == Some(Note::BegunAndAsked) {
+            self.unasked.used.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let now = Instant::now();
+            things.notes.insert(thing.clone(), Note::Fetched(now));
+            things.fetched.push_back((thing, now));
+        }
+        self.unasked.tidy(&mut things);
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if let Some(thing) = self.thing.take() {
+            let mut things = self.unasked.things.lock().unwrap_or_else(PoisonError::into_inner);
+            things.notes.remove(&thing);
+            self.unasked.tidy(&mut things);
+        }
     }
 }

@@ -20,7 +20,7 @@ const LISTEN: &str = "127.0.0.1:6283";
 const DEFAULT_SOURCE: &str = "pypi";
 
 /// Path segments that mean something else.
-const RESERVED: [&str; 4] = ["simple", "files", "held", "-"];
+const RESERVED: [&str; 5] = ["simple", "files", "held", "metrics", "-"];
 
 impl Configuration {
     /// Reads the file that `overrides` names, or the one in the usual place if there is one, and puts the
@@ -181,7 +181,7 @@ pub(super) fn checked_name(
         return Err(file.wrong(
             &name.span(),
             key,
-            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held)"),
+            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held, metrics)"),
         ));
     }
     Ok(text.clone())
