@@ -57,6 +57,7 @@ struct Parts {
     netrc: Netrc,
     pseudonym: Arc<str>,
     offline: bool,
+    prefetch: bool,
     clock: Clock,
 }
 
@@ -74,6 +75,7 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
             .map_or_else(|| Ok(Netrc::default()), Netrc::read)?,
         pseudonym: pseudonym(),
         offline: configuration.offline,
+        prefetch: configuration.prefetch,
         clock,
     };
     let sources = configuration
@@ -184,6 +186,7 @@ impl Parts {
                 page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
                 file_hosts: upstream.file_hosts.clone(),
                 forbidden: upstream.forbidden,
+                make_ready: self.prefetch,
                 ..usual.clone()
             };
             Ok(Arc::new(HttpSource::new(name, url.clone(), client, options)))

@@ -60,7 +60,8 @@ impl Tiers {
 
     /// The same where a socket listens already.
     pub fn add_at(&mut self, listener: TcpListener, configuration: &str) -> Url {
-        self.begin(listener, "", configuration)
+        // What is asked ahead is told apart from what is asked for by those tests that are about it.
+        self.begin(listener, "prefetch = false\n", configuration)
     }
 
     /// The same with lines above the one for the cache directory.

@@ -6,7 +6,7 @@ use pypicache_tests::package::Wheel;
 use pypicache_tests::process::Server;
 use pypicache_tests::python::{Environment, text};
 use pypicache_tests::tiers::Tiers;
-use pypicache_tests::upstream::{Fault, Gate, Upstream};
+use pypicache_tests::upstream::{Fault, Gate, Host, Upstream};
 use pypicache_tests::virtually::quiet;
 
 const PIP: &str = r#"pip/26.3 {"cpu":"x86_64","distro":{"libc":{"lib":"glibc","version":"2.36"}},"implementation":{"name":"CPython"},"python":"3.11.2","system":{"name":"Linux"}}"#;
@@ -19,6 +19,25 @@ async fn chain_of_three() -> Upstream {
     upstream.add("second", Wheel::new("second", "2.0").requires("third").build());
     upstream.add("third", Wheel::new("third", "3.0").build());
     upstream
+}
+
+fn source(upstream: &Upstream) -> String {
+    format!("[[source]]\nname = \"pypi\"\nupstream = \"{}\"\n", upstream.url())
+}
+
+/// A tier that asks ahead.
+async fn ahead(sources: &str) -> Tiers {
+    let mut tiers = Tiers::none();
+    tiers.add_with("prefetch = true\n", sources).await;
+    tiers
+}
+
+fn gets(upstream: &Upstream) -> Vec<String> {
+    let requests = upstream.requests().into_iter();
+    requests
+        .filter(|seen| seen.method == "GET")
+        .map(|seen| seen.path)
+        .collect()
 }
 
 async fn page_as(tiers: &Tiers, agent: &str, project: &str) -> Reply {
@@ -38,7 +57,7 @@ async fn asked(upstream: &Upstream) -> Vec<String> {
     let (mut paths, mut rests) = (Vec::new(), 0);
     while rests < 50 {
         quiet().await;
-        let now: Vec<_> = upstream.requests().into_iter().map(|seen| seen.path).collect();
+        let now = gets(upstream);
         rests = if now.len() == paths.len() { rests + 1 } else { 0 };
         paths = now;
     }
@@ -64,7 +83,7 @@ fn counter(metrics: &Reply, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_installer_asks_for_next_is_there_already() {
     let upstream = chain_of_three().await;
-    let tiers = Tiers::start(1, &upstream.url(), "").await;
+    let tiers = ahead(&source(&upstream)).await;
     page_as(&tiers, PIP, "first").await;
     let metadata =
         ["first-1.0", "second-2.0", "third-3.0"].map(|name| format!("{name}-py3-none-any.whl.metadata"));
@@ -101,12 +120,11 @@ async fn what_an_installer_asks_for_next_is_there_already() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_asked_ahead_for_others_or_where_it_is_switched_off() {
     let upstream = chain_of_three().await;
-    let tiers = Tiers::start(1, &upstream.url(), "").await;
+    let tiers = ahead(&source(&upstream)).await;
     page_as(&tiers, "Mozilla/5.0 (X11; Linux)", "first").await;
     assert_eq!(asked(&upstream).await, ["first"]);
     let mut without = Tiers::none();
-    let source = format!("[[source]]\nname = \"pypi\"\nupstream = \"{}\"\n", upstream.url());
-    without.add_with("prefetch = false\n", &source).await;
+    without.add(&source(&upstream)).await;
     upstream.forget();
     page_as(&without, PIP, "first").await;
     assert_eq!(asked(&upstream).await, ["first"]);
@@ -122,7 +140,7 @@ async fn one_page_leads_to_a_bounded_number_of_questions() {
         upstream.add(&name, Wheel::new(&name, "1.0").build());
     }
     upstream.add("root", root.build());
-    let tiers = Tiers::start(1, &upstream.url(), "").await;
+    let tiers = ahead(&source(&upstream)).await;
     page_as(&tiers, PIP, "root").await;
     let count = asked(&upstream).await.len();
     assert_eq!(count, 1 + 32);
@@ -141,7 +159,7 @@ async fn questions_asked_ahead_give_way_to_clients() {
             Fault::HoldAfter(10, gate.clone()),
         );
     }
-    let tiers = Tiers::start(1, &upstream.url(), "").await;
+    let tiers = ahead(&source(&upstream)).await;
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..3 {
         let url = tiers.url(&format!("simple/slow-{number}/"));
@@ -173,13 +191,12 @@ async fn a_claimed_name_is_not_asked_ahead_of_anybody_else() {
         "acme-tools",
         Wheel::new("acme-tools", "1.0").requires("second").build(),
     );
-    let mut tiers = Tiers::none();
     let sources = format!(
         "[[source]]\nname = \"ours\"\nupstream = \"{}\"\nprojects = [\"acme-*\"]\n[[source]]\nname = \"pypi\"\nupstream = \"{}\"\n",
         private.url(),
         public.url()
     );
-    tiers.add(&sources).await;
+    let tiers = ahead(&sources).await;
     page_as(&tiers, PIP, "first").await;
     let asked_in_public = asked(&public).await;
     assert!(
@@ -202,7 +219,7 @@ async fn real_installers_get_what_was_fetched_ahead() {
         };
         assert!(output.status.success(), "{}", text(&output));
         let metrics = get(&server.index().join("../metrics").unwrap(), &[]).await;
-        let mut seen: Vec<_> = upstream.requests().into_iter().map(|seen| seen.path).collect();
+        let mut seen = gets(&upstream);
         seen.sort();
         assert_eq!(
             seen.len(),
@@ -215,4 +232,24 @@ async fn real_installers_get_what_was_fetched_ahead() {
             "{installer}: {fetched} fetched, {used} used"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_the_host_of_the_files_is_made_ready_once() {
+    let upstream = chain_of_three().await;
+    let tiers = ahead(&source(&upstream)).await;
+    for project in ["first", "second", "third"] {
+        page_as(&tiers, "curl/8", project).await;
+    }
+    asked(&upstream).await;
+    let heads = upstream
+        .requests()
+        .into_iter()
+        .filter(|seen| seen.method == "HEAD");
+    let heads: Vec<_> = heads.map(|seen| (seen.host, seen.path)).collect();
+    assert!(
+        matches!(&heads[..], [(Host::Files, path)] if path.ends_with("/first-0.9-py3-none-any.whl")),
+        "{heads:?}"
+    );
+    assert_eq!(gets(&upstream).len(), 3);
 }

@@ -80,6 +80,12 @@ impl HttpSource {
         }
     }
 
+    /// Sends the question once.
+    pub(super) async fn exchange_once(&self, errand: &Errand<'_>) -> Result<Outcome, Cause> {
+        let sent = tokio::time::timeout(errand.timeout, self.follow(errand)).await;
+        sent.unwrap_or_else(|_| Err(timed_out(errand.timeout)))
+    }
+
     async fn follow(&self, errand: &Errand<'_>) -> Result<Outcome, Cause> {
         let mut url = errand.url.clone();
         for _ in 0..=MAX_REDIRECTS {

@@ -52,7 +52,7 @@ impl HttpSource {
     }
 
     /// Where this upstream keeps the file, if the entry is of its making.
-    fn link_of(&self, entry: &FileEntry) -> Option<Url> {
+    pub(super) fn link_of(&self, entry: &FileEntry) -> Option<Url> {
         let link = entry.link.as_ref()?;
         let is_ours = link.upstream == self.label;
         Url::parse(&link.url).ok().filter(|_| is_ours)
@@ -77,6 +77,7 @@ impl HttpSource {
     }
 
     async fn fetch(&self, url: &Url, question: &FileQuestion, ask: &Ask) -> Result<Response, SourceError> {
+        self.files_used.begin();
         let asked = asked(question);
         let method = if question.facts_only {
             Method::HEAD

@@ -8,6 +8,7 @@
 //! * `causes`, `bodies`: what went wrong; what comes in, and how fast it has to.
 //! * `pages`: index pages and the project list, conditional questions, what an answer's status means.
 //! * `files`: distribution files and siblings, ranges.
+//! * `ready`: a connection to the host of the files that stands before it is needed.
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
 //! * [`Credentials`]: who gets them, and where they are hidden.
@@ -22,6 +23,7 @@ mod files;
 mod freshness;
 mod links;
 mod pages;
+mod ready;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use crate::source::{
     Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
 };
 use addresses::OwnZone;
+use ready::LastUse;
 
 /// PyPI's own Simple API: what the upstream alias `pypi` stands for.
 pub const PYPI: &str = "https://pypi.org/simple/";
@@ -60,6 +63,8 @@ pub struct HttpOptions {
     pub file_hosts: Vec<String>,
     /// What it means when the upstream refuses (403) a page.
     pub forbidden: Forbidden,
+    /// Whether a new page makes a connection to the host of its files ready (by a HEAD for one of them).
+    pub make_ready: bool,
 }
 
 /// What a 403 for a page means.
@@ -82,11 +87,13 @@ impl Default for HttpOptions {
             page_limit: 128 * 1024 * 1024,
             file_hosts: Vec::new(),
             forbidden: Forbidden::default(),
+            make_ready: false,
         }
     }
 }
 
-/// One upstream.
+/// One upstream. Clones share what they learn.
+#[derive(Clone)]
 pub struct HttpSource {
     name: Arc<str>,
     /// Ends with a slash, carries no credentials.
@@ -97,7 +104,8 @@ pub struct HttpSource {
     tier_files: Option<Url>,
     client: HttpClient,
     options: HttpOptions,
-    zone: OwnZone,
+    zone: Arc<OwnZone>,
+    files_used: Arc<LastUse>,
 }
 
 impl HttpSource {
@@ -122,7 +130,8 @@ impl HttpSource {
             label,
             client,
             options,
-            zone: OwnZone::default(),
+            zone: Arc::default(),
+            files_used: Arc::default(),
         }
     }
 }

@@ -65,6 +65,7 @@ impl HttpSource {
             simple::read_page(received.format, &received.body, &context)
         })
         .map_err(|error| self.nonsense(&asked, &error))?;
+        self.make_ready(&page);
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
             freshness: freshness_of(&received.headers),
