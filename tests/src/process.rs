@@ -1,6 +1,7 @@
 //! The `pypicache` binary as a process, built by the tests themselves.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -96,6 +97,18 @@ impl Server {
         self.url.authority().to_owned()
     }
 
+    /// The same as an address.
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        self.url.authority().parse().unwrap()
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -141,7 +154,7 @@ fn clean(mut command: Command, home: &Path) -> Command {
     command
 }
 
-/// Builds the binary once and gives its path.
+/// Builds the binary once, with optimisation where this is built with it, and gives its path.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -161,6 +174,11 @@ fn binary() -> &'static Path {
                 "pypicache-cli",
                 "--message-format=json",
                 "--quiet",
+                if cfg!(debug_assertions) {
+                    "--profile=dev"
+                } else {
+                    "--profile=release"
+                },
             ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -16,9 +15,6 @@ use crate::source::{
     Answer, Ask, Cause, Freshness, IndexSource as _, PageReply, Reach, Sibling, SourceError,
 };
 use crate::store::RecordKind;
-
-/// How long a new page waits before it is written down: whoever asked for it gets it first.
-const BEFORE_WRITING: Duration = Duration::from_millis(20);
 
 impl Shared {
     /// Asks the source behind, once for all who want to know now.
@@ -53,10 +49,7 @@ impl Shared {
                 told.send_replace(Some(landing));
                 if let Some(held) = changed {
                     // Not a part of the flight: who asks from now on must not be given what has just landed.
-                    tokio::spawn(async move {
-                        tokio::time::sleep(BEFORE_WRITING).await;
-                        shared.persist(&project, held).await;
-                    });
+                    tokio::spawn(async move { shared.persist(&project, held).await });
                 }
             }
         };

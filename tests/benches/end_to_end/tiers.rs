@@ -1,0 +1,64 @@
+//! What one more tier costs: the same question at the tier that holds the answer, at one in front of it that holds it
+//! too, and at one in front of it that does not. One connection, one question after the other.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use pypicache_tests::process::Server;
+use tokio::runtime::Runtime;
+
+use crate::Effort;
+use crate::corpus::{Corpus, JSON, SMALL_PROJECTS};
+use crate::load::{Connection, Question};
+use crate::report::Report;
+
+pub(crate) fn measure(corpus: &Corpus, effort: Effort, report: &mut Report) {
+    let runtime = Runtime::new().unwrap();
+    let upstream = corpus.upstream(&runtime, Duration::ZERO);
+    for _ in 0..effort.rounds {
+        let [far_directory, near_directory] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let far = Server::start(far_directory.path(), &["--upstream", &upstream.index()]);
+        let near = Server::start(near_directory.path(), &["--upstream", far.index().as_str()]);
+        let [pages, files] = questions(corpus);
+        for (what, questions) in [("page of one file", &pages), ("wheel of 11 kB", &files)] {
+            // Once to fill the far tier, once more to measure it.
+            time(&runtime, far.socket(), questions);
+            let held_far = time(&runtime, far.socket(), questions);
+            let through = time(&runtime, near.socket(), questions);
+            let held_near = time(&runtime, near.socket(), questions);
+            let mut add =
+                |row: &str, figure: f64| report.add(&format!("{what}: {row}"), "ms", "pypicache", figure);
+            add("held by the only tier", held_far);
+            add("added by a tier that holds it", held_near - held_far);
+            add("added by a tier that does not", through - held_far);
+        }
+    }
+}
+
+fn questions(corpus: &Corpus) -> [Vec<Question>; 2] {
+    let projects: Vec<_> = (0..SMALL_PROJECTS)
+        .map(|number| format!("leaf-{number}"))
+        .collect();
+    let pages = projects
+        .iter()
+        .map(|name| Question::new(format!("/simple/{name}/"), &[("accept", JSON)]));
+    let files = projects
+        .iter()
+        .map(|name| Question::new(format!("/files/pypi{}", corpus.file_of(name)), &[]));
+    [pages.collect(), files.collect()]
+}
+
+/// The median, in milliseconds.
+fn time(runtime: &Runtime, address: SocketAddr, questions: &[Question]) -> f64 {
+    runtime.block_on(async {
+        let mut connection = Connection::open(address).await;
+        let mut times = Vec::new();
+        for question in questions {
+            let began = Instant::now();
+            assert_eq!(connection.ask(question, || {}).await.status, 200);
+            times.push(began.elapsed());
+        }
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1000.0
+    })
+}
