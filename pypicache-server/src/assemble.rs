@@ -163,6 +163,9 @@ impl Parts {
             vanished: upstream.vanished,
             unreachable: upstream.unreachable,
             files: upstream.files,
+            connections_per_file: upstream
+                .connections_per_file
+                .unwrap_or(usual.connections_per_file),
             clock: self.clock.clone(),
             ..usual
         }

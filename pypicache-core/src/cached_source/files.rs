@@ -247,6 +247,7 @@ impl Shared {
                     ask,
                     store: shared.store.clone(),
                     size: entry.size,
+                    connections: shared.options.connections_per_file,
                     name: shared.name.clone(),
                 });
                 if let Err(error) = order.carry_out(&progress).await {

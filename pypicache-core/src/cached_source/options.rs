@@ -25,6 +25,8 @@ pub struct CacheOptions {
     pub unreachable: Unreachable,
     /// Whether files are kept.
     pub files: Files,
+    /// How many connections one large file may have whose upstream is slow on each; 1: no further ones.
+    pub connections_per_file: u32,
     /// How many files on pages are kept in memory, counted over all pages.
     pub pages_in_memory: u64,
     /// What tells the time.
@@ -43,6 +45,7 @@ impl Default for CacheOptions {
             vanished: Retention::default(),
             unreachable: Unreachable::default(),
             files: Files::default(),
+            connections_per_file: 4,
             pages_in_memory: 500_000,
             clock: Clock::system(),
         }

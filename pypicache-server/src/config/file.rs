@@ -51,6 +51,7 @@ pub(super) struct RawSource {
     pub(super) password: Option<SecretString>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) timeout: Option<Spanned<RawDuration>>,
+    pub(super) connections_per_file: Option<Spanned<u32>>,
     pub(super) connect_timeout: Option<Spanned<RawDuration>>,
     pub(super) hedge: Option<Spanned<RawDuration>>,
     pub(super) max_lifetime: Option<Spanned<RawDuration>>,

@@ -96,6 +96,8 @@ pub struct UpstreamConfiguration {
     pub unreachable: Unreachable,
     /// Whether files are kept.
     pub files: Files,
+    /// How many connections one large file may have.
+    pub connections_per_file: Option<u32>,
 }
 
 impl UpstreamConfiguration {
@@ -116,6 +118,7 @@ impl UpstreamConfiguration {
             vanished: Retention::default(),
             unreachable: Unreachable::default(),
             files: Files::default(),
+            connections_per_file: None,
         }
     }
 }

@@ -71,8 +71,19 @@ fn upstream_source(
         vanished: raw.vanished.map(Into::into).unwrap_or_default(),
         unreachable: raw.unreachable.map(Into::into).unwrap_or_default(),
         files: raw.files.map(Into::into).unwrap_or_default(),
+        connections_per_file: connections(file, raw)?,
         ..UpstreamConfiguration::new(upstreams)
     })
+}
+
+fn connections(file: &ConfigFile, raw: &RawSource) -> Result<Option<u32>, ConfigError> {
+    match &raw.connections_per_file {
+        Some(given) if !(1..=16).contains(given.get_ref()) => {
+            let problem = "this has to be a number from 1 to 16";
+            Err(file.wrong(&given.span(), "source.connections-per-file", problem))
+        }
+        given => Ok(given.as_ref().map(|given| *given.get_ref())),
+    }
 }
 
 fn projects(file: &ConfigFile, raw: &RawSource) -> Result<Vec<NamePattern>, ConfigError> {

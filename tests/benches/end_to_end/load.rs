@@ -87,6 +87,30 @@ impl Connection {
         Answer { status, etag, body }
     }
 
+    /// Asks, and compares the answer as it comes; `on_first` is called when its body begins.
+    pub(crate) async fn compare(&mut self, question: &Question, expected: &[u8], on_first: impl FnOnce()) {
+        self.stream.write_all(&question.bytes()).await.unwrap();
+        let (_, _, length) = self.head().await;
+        on_first();
+        assert_eq!(length, expected.len());
+        let mut position = 0;
+        while position < length {
+            let take = self.buffer.len().min(length - position);
+            assert!(
+                self.buffer[..take] == expected[position..position + take],
+                "wrong bytes came"
+            );
+            self.buffer.advance(take);
+            position += take;
+            if position < length {
+                assert!(
+                    self.stream.read_buf(&mut self.buffer).await.unwrap() > 0,
+                    "the answer broke off"
+                );
+            }
+        }
+    }
+
     /// Asks, and counts the answer's bytes only.
     async fn count(&mut self, request: &[u8]) -> (u16, usize) {
         self.stream.write_all(request).await.unwrap();

@@ -238,6 +238,11 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
             tokio::time::sleep(pause).await;
             Some((Ok(next), left))
         })),
+        Some(Fault::Slow(count, pause)) => Box::pin(stream::unfold(whole, move |mut left| async move {
+            let next = (!left.is_empty()).then(|| left.split_to(count.min(left.len())))?;
+            tokio::time::sleep(pause).await;
+            Some((Ok(next), left))
+        })),
         Some(Fault::Endless(_)) => Box::pin(stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 65_536])))),
         Some(Fault::NoLength) => Box::pin(stream::once(async { Ok(whole) })),
         _ => {

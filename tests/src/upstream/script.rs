@@ -35,6 +35,8 @@ pub enum Fault {
     Delay(Duration),
     /// The right head, then a byte each so often.
     Trickle(Duration),
+    /// The right answer in pieces of so many bytes, each so much later than the one before.
+    Slow(usize, Duration),
     /// A 200 of this type whose body never ends.
     Endless(&'static str),
     /// The right body under a `Content-Length` that is larger by this.

@@ -5,6 +5,7 @@
 //! * `files`: what comes in the place of a file.
 //! * `connections`: upstreams that cannot be reached, in every way.
 //! * `roaming`: several upstreams, one of which comes and goes.
+//! * `slow`: upstreams that are slow on each connection.
 //! * `ages`: how old pages are, how long they are shown, and which files they list.
 //! * `between_tiers`: what tiers tell each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -15,6 +16,7 @@ mod connections;
 mod files;
 mod pages;
 mod roaming;
+mod slow;
 
 use std::time::Duration;
 

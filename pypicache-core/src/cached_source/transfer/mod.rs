@@ -18,6 +18,7 @@
 
 mod follow;
 mod receive;
+mod stretches;
 mod written;
 
 use std::fs::File;
@@ -76,6 +77,8 @@ pub(super) struct Order {
     /// What is known of the bytes.
     pub(super) digests: Digests,
     pub(super) size: Option<u64>,
+    /// How many connections it may have.
+    pub(super) connections: u32,
     /// Named in errors.
     pub(super) name: Arc<str>,
 }

@@ -8,6 +8,7 @@ use futures_util::stream::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::stretches::{Stretch, Stretches};
 use super::written::Written;
 use super::{Order, Progress, State};
 use crate::model::Sha256;
@@ -25,7 +26,7 @@ const PROGRESS: u64 = 10 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many received pieces are written to disk at once, at most.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// What an encoded file may decode to where its page does not tell its size, in bytes.
 const DECODED_LIMIT: u64 = 4 << 30;
@@ -34,6 +35,8 @@ const DECODED_LIMIT: u64 = 4 << 30;
 enum Attempt {
     /// All bytes are there.
     Whole,
+    /// All bytes in front of the next stretch are there.
+    UpToTheNext,
     /// It broke off.
     Broken(SourceError),
     /// What came now is of no use. What had come before is none the worse for it.
@@ -60,10 +63,22 @@ impl Order {
             written = anew.map_err(|error| self.storage(error))?;
         }
         let mut retry = Retry::new(CONTINUATIONS, FIRST_PAUSE);
+        // That halves of it fit together is proved by the digest alone.
+        let is_provable = self.partial_key().is_some();
+        let mut stretches = Stretches::new(if is_provable { self.connections } else { 1 });
         loop {
             let position = written.length();
-            match self.attempt(&mut written, progress).await {
+            if let Some(stretch) = stretches.at(position) {
+                if let Err(error) = self.take_in(stretch, &mut written, progress).await {
+                    tracing::warn!(file = %self.question.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
+                    self.overflow(written, progress);
+                    return Ok(None);
+                }
+                continue;
+            }
+            match self.attempt(&mut written, &mut stretches, progress).await {
                 Ok(Attempt::Whole) => return self.whole(written).await.map(Some),
+                Ok(Attempt::UpToTheNext) => {}
                 Ok(Attempt::Decoded(decoded)) => {
                     written.discard();
                     return self.whole(*decoded).await.map(Some);
@@ -100,8 +115,9 @@ impl Order {
 
     /// Asks for what is missing, and takes in what comes. An error means that what is there is wrong.
     async fn attempt(
-        &self,
+        self: &Arc<Self>,
         written: &mut Written,
+        stretches: &mut Stretches,
         progress: &watch::Sender<Progress>,
     ) -> Result<Attempt, SourceError> {
         let position = written.length();
@@ -141,13 +157,17 @@ impl Order {
                 progress.state = State::Flowing { file, size };
             }
         });
-        let broken = match self.pump(reply, skip, written, progress).await {
+        if reply.trail.received.is_some() {
+            stretches.leave_to_upstream();
+        }
+        let broken = match self.pump((reply, skip, size), written, stretches, progress).await {
             Ok(broken) => broken,
             Err(error @ SourceError::Storage { .. }) => return Ok(Attempt::Overflow(error)),
             Err(error) => return Err(error),
         };
         let length = written.length();
         Ok(match broken {
+            _ if stretches.next_start() == Some(length) => Attempt::UpToTheNext,
             None if size.is_none_or(|size| length == size) => Attempt::Whole,
             broken => {
                 let reason =
@@ -159,10 +179,10 @@ impl Order {
 
     /// Writes one body on; gives the reason where it broke off.
     async fn pump(
-        &self,
-        reply: FileReply,
-        mut skip: u64,
+        self: &Arc<Self>,
+        (reply, mut skip, size): (FileReply, u64, Option<u64>),
         written: &mut Written,
+        stretches: &mut Stretches,
         progress: &watch::Sender<Progress>,
     ) -> Result<Option<String>, SourceError> {
         let limit = self.size.unwrap_or(u64::MAX);
@@ -176,23 +196,49 @@ impl Order {
                     Err(error) => broken = Some(error.to_string()),
                 }
             }
+            let stop = stretches.next_start();
+            if let Some(stop) = stop {
+                cut(&mut pieces, stop.saturating_sub(written.length()));
+            }
             let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
             if written.length() + added > limit {
                 let reason = format!("more bytes than the {limit} that the page tells");
                 return Err(self.failed(Cause::Mismatch(reason.into())));
             }
-            written
-                .append(pieces)
-                .await
-                .map_err(|error| self.storage(error))?;
-            // The last byte is not handed out before the whole was checked.
-            let readable = written.length().saturating_sub(1);
-            progress.send_modify(|progress| progress.readable = progress.readable.max(readable));
-            if broken.is_some() {
+            self.append(pieces, written, progress).await?;
+            if broken.is_some() || stop == Some(written.length()) {
                 return Ok(broken);
             }
+            stretches.took(added, written.length(), size, self);
         }
         Ok(None)
+    }
+
+    async fn append(
+        &self,
+        pieces: Vec<Bytes>,
+        written: &mut Written,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), SourceError> {
+        let appended = written.append(pieces).await;
+        appended.map_err(|error| self.storage(error))?;
+        // The last byte is not handed out before the whole was checked.
+        let readable = written.length().saturating_sub(1);
+        progress.send_modify(|progress| progress.readable = progress.readable.max(readable));
+        Ok(())
+    }
+
+    /// Writes a stretch on, as far as it comes.
+    async fn take_in(
+        &self,
+        mut stretch: Stretch,
+        written: &mut Written,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), SourceError> {
+        while let Some(piece) = stretch.piece(written.length()).await {
+            self.append(vec![piece], written, progress).await?;
+        }
+        Ok(())
     }
 
     /// Takes in a body that is said to be an encoding of the file. Nobody sees any of it before it is clear whether
@@ -263,6 +309,15 @@ pub(in crate::cached_source) fn is_mismatch(error: &SourceError) -> bool {
         return false;
     };
     matches!(cause, Cause::Mismatch(_))
+}
+
+/// Leaves so many bytes of the pieces.
+fn cut(pieces: &mut Vec<Bytes>, mut left: u64) {
+    pieces.retain_mut(|piece| {
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= piece.len() as u64;
+        !piece.is_empty()
+    });
 }
 
 /// A piece without the bytes at its front that are there already.
