@@ -35,7 +35,7 @@ const SOON: Duration = Duration::from_millis(800);
 const MIN_REST: u64 = 8 * 1024 * 1024;
 
 /// How long the writer waits for a stretch before it asks itself. It had time enough until then.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many stretches there are at a time, all files together.
 const STRETCHES: usize = 8;
