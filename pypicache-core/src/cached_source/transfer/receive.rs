@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::StreamExt as _;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::stretches::{Stretch, Stretches};
 use super::written::Written;
@@ -187,7 +187,9 @@ impl Order {
     ) -> Result<Option<String>, SourceError> {
         let limit = self.size.unwrap_or(u64::MAX);
         let mut batches = reply.body.into_stream().ready_chunks(BATCH);
+        let mut waiting_since = Instant::now();
         while let Some(batch) = batches.next().await {
+            let waited = waiting_since.elapsed();
             let mut pieces: Vec<Bytes> = Vec::with_capacity(batch.len());
             let mut broken = None;
             for piece in batch {
@@ -209,7 +211,10 @@ impl Order {
             if broken.is_some() || stop == Some(written.length()) {
                 return Ok(broken);
             }
-            stretches.took(added, written.length(), size, self);
+            if let Some(size) = size {
+                stretches.took(added, waited, written.length()..size, self);
+            }
+            waiting_since = Instant::now();
         }
         Ok(None)
     }

@@ -18,14 +18,14 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use super::Order;
 use crate::cached_source::blocking::blocking;
 use crate::source::{Answer, ByteRange, FileReply, LocalFile, READ_CHUNK};
 use crate::store::Staging;
 
-/// For so long it is looked at how fast the bytes come.
+/// For so long the writer has to have waited for bytes before it counts how fast they come. The time in which it was
+/// busy itself says nothing about the upstream.
 const LOOK: Duration = Duration::from_millis(400);
 
 /// A rest that will be here sooner is left as it is.
@@ -49,7 +49,7 @@ pub(super) struct Stretches {
     /// How many connections a file may have, the writer's included.
     connections: u32,
     under_way: VecDeque<Stretch>,
-    began: Option<Instant>,
+    waited: Duration,
     taken: u64,
 }
 
@@ -80,7 +80,7 @@ impl Stretches {
         Self {
             connections,
             under_way: VecDeque::new(),
-            began: None,
+            waited: Duration::ZERO,
             taken: 0,
         }
     }
@@ -106,18 +106,19 @@ impl Stretches {
         }
     }
 
-    /// Told by the writer what came in just now; begins stretches for the rest of the file where that is worth it.
-    pub(super) fn took(&mut self, bytes: u64, position: u64, size: Option<u64>, order: &Arc<Order>) {
-        let began = *self.began.get_or_insert_with(Instant::now);
+    /// Told by the writer what came in just now, after what wait; begins stretches for the rest of the file where that is worth it.
+    pub(super) fn took(&mut self, bytes: u64, waited: Duration, rest: Range<u64>, order: &Arc<Order>) {
         self.taken += bytes;
-        let (elapsed, Some(size)) = (began.elapsed(), size) else {
-            return;
-        };
+        self.waited += waited;
+        let Range {
+            start: position,
+            end: size,
+        } = rest;
         let rest = size.saturating_sub(position);
-        let per_second = self.taken as f64 / elapsed.as_secs_f64().max(0.001);
+        let per_second = self.taken as f64 / self.waited.as_secs_f64().max(0.001);
         let is_soon = rest as f64 / per_second.max(1.0) < SOON.as_secs_f64();
         let is_busy = !self.under_way.is_empty() || self.connections < 2;
-        if is_busy || elapsed < LOOK || rest < MIN_REST || is_soon {
+        if is_busy || self.waited < LOOK || rest < MIN_REST || is_soon {
             return;
         }
         let permits: Vec<_> = (1..self.connections)
