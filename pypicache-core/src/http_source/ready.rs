@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::HttpSource;
-use super::exchange::{Errand, Subject};
+use super::exchange::{Errand, Outcome, Subject};
 use crate::model::ProjectPage;
 
 /// For so long a connection that was used is thought to be kept. Pools and servers keep idle ones for a minute or more.
@@ -38,6 +38,10 @@ impl LastUse {
         *at = Some(Instant::now());
         is_first
     }
+
+    fn forget(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl HttpSource {
@@ -60,8 +64,17 @@ impl HttpSource {
             timeout: PATIENCE,
             dress: &|request| request.header(ACCEPT_ENCODING, "identity"),
         };
-        if let Err(error) = self.exchange_once(&errand).await {
-            tracing::debug!(source = %self.label, %error, "no connection could be made ready");
+        let is_ready = match self.exchange_once(&errand).await {
+            Ok(Outcome::Answered(response)) => response.status().is_success(),
+            Ok(Outcome::Elsewhere(_)) => false,
+            Err(error) => {
+                tracing::debug!(source = %self.label, %error, "no connection could be made ready");
+                false
+            }
+        };
+        if !is_ready {
+            // The other side may have closed it; the next page tries again.
+            self.files_used.forget();
         }
     }
 }
