@@ -118,7 +118,7 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");
     }
-    Ok(Site::new(parts.pseudonym, indexes))
+    Ok(Site::new(parts.pseudonym, indexes).with_store(parts.store))
 }
 
 impl Parts {

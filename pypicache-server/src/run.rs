@@ -1,6 +1,7 @@
 //! The server as a process: assemble, listen, serve, stop when told to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pypicache_core::Clock;
 use tokio::net::TcpListener;
@@ -9,6 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::assemble::{AssembleError, assemble};
 use crate::config::Configuration;
 use crate::{ServeOptions, serve};
+
+/// How long a server that stops goes on writing.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +52,14 @@ pub async fn run(
     }
     let stop = stop_signal().map_err(RunError::Serve)?;
     ready(bound);
-    serve(listener, Arc::new(site), ServeOptions::default(), stop)
+    let site = Arc::new(site);
+    serve(listener, site.clone(), ServeOptions::default(), stop)
         .await
-        .map_err(RunError::Serve)
+        .map_err(RunError::Serve)?;
+    if tokio::time::timeout(WRITE_LIMIT, site.written()).await.is_err() {
+        tracing::warn!(limit = ?WRITE_LIMIT, "not everything that went out could be written down in time");
+    }
+    Ok(())
 }
 
 /// Done at the first signal. From then on a further one ends the process.

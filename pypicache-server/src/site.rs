@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pypicache_core::prefetching_source::PrefetchingSource;
 use pypicache_core::source::IndexSource;
+use pypicache_core::store::DiskStore;
 
 use crate::render::Renderer;
 
@@ -34,6 +35,7 @@ pub struct Site {
     pub(crate) pseudonym: Arc<str>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) renderer: Renderer,
+    store: Option<DiskStore>,
 }
 
 impl Site {
@@ -45,6 +47,21 @@ impl Site {
             pseudonym: pseudonym.into(),
             indexes,
             renderer: Renderer::new(),
+            store: None,
+        }
+    }
+
+    /// The same with the store that its sources keep things in.
+    #[must_use]
+    pub fn with_store(mut self, store: DiskStore) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Done when what went out is written down as well. For a server that stops.
+    pub async fn written(&self) {
+        if let Some(store) = &self.store {
+            store.written().await;
         }
     }
 

@@ -5,6 +5,7 @@ use pypicache_tests::client::{get, get_json};
 use pypicache_tests::laboratory::Laboratory;
 use pypicache_tests::package::Wheel;
 use pypicache_tests::process::Server;
+use pypicache_tests::tiers::files_below;
 use pypicache_tests::upstream::{Fault, Upstream};
 
 const JSON: (&str, &str) = ("accept", "application/vnd.pypi.simple.v1+json");
@@ -153,6 +154,25 @@ async fn only_if_cached_and_offline_ask_nobody() {
         504
     );
     assert_eq!(upstream.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_writes_down_what_it_has_handed_out() {
+    let (root, upstream) = (tempfile::tempdir().unwrap(), Upstream::start().await);
+    for number in 0..400 {
+        let name = format!("leaf-{number}");
+        upstream.add(&name, Wheel::new(&name, "1.0").build());
+    }
+    let server = Server::start(root.path(), &["--upstream", upstream.url().as_str()]);
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..400 {
+        let url = server.index().join(&format!("leaf-{number}/")).unwrap();
+        clients.spawn(async move { get_json(&url).await.status.as_u16() });
+    }
+    assert!(clients.join_all().await.iter().all(|status| *status == 200));
+    assert!(server.stop().success());
+    let records = files_below(&root.path().join("cache/v1/records/pages"));
+    assert_eq!(records, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

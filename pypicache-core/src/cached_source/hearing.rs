@@ -46,10 +46,14 @@ impl Shared {
                     }
                     _ => None,
                 };
+                let writing = shared.store.writing();
                 told.send_replace(Some(landing));
                 if let Some(held) = changed {
                     // Not a part of the flight: who asks from now on must not be given what has just landed.
-                    tokio::spawn(async move { shared.persist(&project, held).await });
+                    tokio::spawn(async move {
+                        shared.persist(&project, held).await;
+                        drop(writing);
+                    });
                 }
             }
         };
@@ -207,6 +211,8 @@ impl Shared {
     }
 
     async fn persist(self: &Arc<Self>, project: &ProjectName, held: Arc<HeldPage>) {
+        // The semaphore is never closed; without a permit there would merely be one more writer.
+        let _permit = self.writers.acquire().await.ok();
         let (shared, key) = (self.clone(), project.clone());
         // What is newest in memory, so that a late writer never puts an old page back.
         let held = self.pages.get(project).unwrap_or(held);

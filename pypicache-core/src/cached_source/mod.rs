@@ -33,6 +33,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::model::{FilePath, ProjectName};
@@ -54,6 +55,9 @@ use transfer::Progress;
 pub struct CachedSource {
     shared: Arc<Shared>,
 }
+
+/// How much is written down at a time behind answers.
+const WRITERS: usize = 2;
 
 /// A file or sibling of it: what a transfer is about.
 type FileKey = (FilePath, Sibling);
@@ -93,6 +97,9 @@ struct Shared {
     doubted: moka::sync::Cache<ProjectName, ()>,
     /// Files of which wrong bytes came lately: whoever has a part of these must not go on with it.
     mistrusted: moka::sync::Cache<FilePath, (Instant, SourceError)>,
+    /// A permit for each thing that is written down behind an answer: more at a time would wait for each other in the
+    /// file system, and burn processors doing so.
+    writers: Semaphore,
     /// When the source behind last failed. A std mutex: held for a read or a write.
     failed_at: Mutex<Option<Instant>>,
 }
@@ -121,6 +128,7 @@ impl CachedSource {
             strays: moka::sync::Cache::new(10_000),
             doubted: moka::sync::Cache::new(1_000),
             mistrusted: moka::sync::Cache::new(1_000),
+            writers: Semaphore::new(WRITERS),
             failed_at: Mutex::new(None),
         };
         Self {

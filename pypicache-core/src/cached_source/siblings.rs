@@ -80,6 +80,7 @@ impl Shared {
                     told.send_replace(Some(Ok(Answer::Found(metadata))));
                     return;
                 }
+                let _writing = shared.store.writing();
                 let answer = shared.proxied_or_derived(&entry, &ask).await;
                 let found = match &answer {
                     Ok(Answer::Found(metadata)) => Some(metadata.clone()),
@@ -265,6 +266,7 @@ impl Shared {
     }
 
     async fn keep(self: &Arc<Self>, entry: &FileEntry, (sha256, bytes): &Metadata) {
+        let _permit = self.writers.acquire().await.ok();
         let (shared, copy, sha256) = (self.clone(), bytes.clone(), *sha256);
         match blocking(move || shared.store.publish_bytes(&copy, sha256)).await {
             Ok(()) if !matches!(entry.core_metadata, CoreMetadata::Digest(_)) => {

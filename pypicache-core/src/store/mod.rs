@@ -23,20 +23,23 @@
 mod eviction;
 mod records;
 mod staging;
+mod writing;
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub use records::RecordKind;
 pub use staging::Staging;
+pub use writing::Writing;
 
 use crate::model::Sha256;
 use crate::source::HeldFile;
 use eviction::Usage;
+use writing::Pending;
 
 /// A blob's time of last use is written at most this often.
 const USE_GRANULARITY: Duration = Duration::from_secs(600);
@@ -50,6 +53,10 @@ pub struct DiskStore {
 struct Shared {
     root: PathBuf,
     usage: Usage,
+    /// Held while a file is made in staging. File systems make one at a time in a directory, and whoever waits for that
+    /// in there keeps a processor busy.
+    making: Mutex<()>,
+    pending: Pending,
 }
 
 /// The directory cannot be used as a store.
@@ -72,8 +79,24 @@ impl DiskStore {
         prepare(&directory, &root).map_err(|cause| StoreError { directory, cause })?;
         let usage = Usage::new(&root, max_size);
         Ok(Self {
-            shared: Arc::new(Shared { root, usage }),
+            shared: Arc::new(Shared {
+                root,
+                usage,
+                making: Mutex::new(()),
+                pending: Pending::default(),
+            }),
         })
+    }
+
+    /// Something will be written down after the answer has gone out: to be held until then.
+    #[must_use]
+    pub fn writing(&self) -> Writing {
+        self.shared.pending.begin()
+    }
+
+    /// Done when all of that is written down. For whoever is about to end the process.
+    pub async fn written(&self) {
+        self.shared.pending.done().await;
     }
 
     /// The blob with this digest, open, `None` where it is not held. Blocks.
@@ -112,6 +135,7 @@ impl DiskStore {
 
     /// An empty file to write into. Blocks.
     pub fn stage(&self) -> io::Result<Staging> {
+        let _one_at_a_time = self.shared.making.lock().unwrap_or_else(PoisonError::into_inner);
         Staging::create(&self.shared.root.join("staging"))
     }
 
