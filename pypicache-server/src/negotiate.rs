@@ -15,6 +15,22 @@ pub(crate) struct Representation {
 pub(crate) enum Encoding {
     Identity,
     Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Encoding {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Identity, Self::Gzip, Self::Zstd];
+
+    /// What `Content-Encoding` says; `None` where there is nothing to say.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
 }
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -130,14 +146,19 @@ fn weighted(element: &str) -> Option<(String, u16)> {
     Some((name, q))
 }
 
+/// The coding with the largest weight; of equals zstd, which is faster to undo, then gzip.
 fn encoding(header: &str) -> Encoding {
     let codings: Vec<_> = header.split(',').filter_map(weighted).collect();
     let weight = |name: &str| codings.iter().find(|(coding, _)| coding == name).map(|(_, q)| *q);
+    let zstd = weight("zstd").unwrap_or(0);
     let gzip = weight("gzip")
         .or_else(|| weight("x-gzip"))
         .or_else(|| weight("*"))
         .unwrap_or(0);
-    if gzip > 0 && gzip >= weight("identity").unwrap_or(0) {
+    let identity = weight("identity").unwrap_or(0).max(1);
+    if zstd >= gzip.max(identity) {
+        Encoding::Zstd
+    } else if gzip >= identity {
         Encoding::Gzip
     } else {
         Encoding::Identity
@@ -210,7 +231,9 @@ mod tests {
     fn encodings() {
         for (header, expected) in [
             ("gzip, deflate", Encoding::Gzip),
-            ("gzip, deflate, zstd", Encoding::Gzip),
+            ("gzip, deflate, zstd", Encoding::Zstd),
+            ("zstd;q=0.5, gzip", Encoding::Gzip),
+            ("zstd;q=0", Encoding::Identity),
             ("*", Encoding::Gzip),
             ("x-gzip", Encoding::Gzip),
             ("Identity", Encoding::Identity),

@@ -16,6 +16,12 @@ use crate::negotiate::{Encoding, Representation};
 /// On pages, level 2 packs within four per cent of level 4, in half its time, and smaller than other servers' level 6.
 const GZIP_LEVEL: Compression = Compression::new(2);
 
+/// The level that zstd itself takes for the usual one.
+const ZSTD_LEVEL: i32 = 3;
+
+/// How many digits of a revision's digest its tags have.
+const ETAG_DIGITS: usize = 32;
+
 /// How many bytes of rendered pages are kept.
 const MEMORY: u64 = 64 * 1024 * 1024;
 
@@ -95,7 +101,11 @@ impl Renderer {
         };
         let of = |representation| (shelf, page.name.clone(), representation);
         let is_done = |slot: Slot| slot.rendered.initialized();
-        if wanted == plain || self.slot(&self.pages, &of(wanted), page).is_some_and(is_done) {
+        let is_kept = |representation| {
+            self.slot(&self.pages, &of(representation), page)
+                .is_some_and(is_done)
+        };
+        if wanted == plain || is_kept(wanted) || is_kept(plain) {
             return (wanted, Keep::Long);
         }
         let key = (shelf, page.name.clone());
@@ -180,31 +190,40 @@ pub(crate) fn render_list(list: &ProjectList, representation: Representation) ->
     finish(simple::write_list(representation.format, list), representation)
 }
 
-/// What sets the tags of packed pages apart.
-const PACKED: &str = "-gzip\"";
-
-/// The tag of the same revision in the other encoding.
-pub(crate) fn other_etag(etag: &str) -> Arc<str> {
-    match etag.strip_suffix(PACKED) {
-        Some(front) => format!("{front}\"").into(),
-        None => format!("{}{PACKED}", etag.trim_end_matches('"')).into(),
+/// The tag of a revision in one encoding: `plain` is the front of it, with the opening quote.
+fn etag_in(plain: &str, encoding: Encoding) -> Arc<str> {
+    match encoding.name() {
+        None => format!("{plain}\"").into(),
+        Some(name) => format!("{plain}-{name}\"").into(),
     }
+}
+
+/// The tags of a revision in all encodings, by one of them.
+pub(crate) fn etags_of_revision(etag: &str) -> [Arc<str>; 3] {
+    let plain = etag.get(..1 + ETAG_DIGITS).unwrap_or(etag);
+    Encoding::ALL.map(|encoding| etag_in(plain, encoding))
 }
 
 fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
     let digest = Sha256::of(&plain).to_hex();
+    let etag = etag_in(&format!("\"{}", &digest[..ETAG_DIGITS]), representation.encoding);
     let body = match representation.encoding {
         Encoding::Identity => plain,
         Encoding::Gzip => gzip(&plain),
+        Encoding::Zstd => zstd(&plain),
     };
-    let plain_etag: Arc<str> = format!("\"{}\"", &digest[..32]).into();
     Rendered {
         body: body.into(),
-        etag: match representation.encoding {
-            Encoding::Identity => plain_etag,
-            Encoding::Gzip => other_etag(&plain_etag),
-        },
+        etag,
     }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "compressing memory to memory at a level that exists"
+)]
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(plain, ZSTD_LEVEL).expect("only memory is needed")
 }
 
 #[expect(clippy::expect_used, reason = "a Vec takes whatever is written to it")]

@@ -15,7 +15,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use pypicache_core::source::{Body, BodyError, FileReply, Freshness, Trail};
 
 use crate::file_body::FileBody;
-use crate::negotiate::{Encoding, Representation};
+use crate::negotiate::Representation;
 use crate::render::Rendered;
 use crate::{condition, render};
 
@@ -47,10 +47,10 @@ pub(crate) fn page(
     serial: Option<u64>,
     request: &HeaderMap,
 ) -> Reply {
-    // A revision that the client has in the other encoding is this revision all the same.
+    // A revision that the client has in another encoding is this revision all the same.
     let tags = request
         .contains_key(IF_NONE_MATCH)
-        .then(|| [rendered.etag.clone(), render::other_etag(&rendered.etag)]);
+        .then(|| render::etags_of_revision(&rendered.etag));
     let known = tags
         .into_iter()
         .flatten()
@@ -66,8 +66,8 @@ pub(crate) fn page(
             CONTENT_TYPE,
             HeaderValue::from_static(representation.content_type),
         );
-        if representation.encoding == Encoding::Gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(encoding) = representation.encoding.name() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
     }
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

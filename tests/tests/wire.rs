@@ -18,15 +18,21 @@ async fn representations_have_their_own_tags_and_304s() {
     let url = laboratory.page("six");
     let mut tags = Vec::new();
     for accept in ["application/vnd.pypi.simple.v1+json", "text/html"] {
-        for encoding in ["identity", "gzip"] {
+        for encoding in ["identity", "gzip", "zstd"] {
             let headers = [("accept", accept), ("accept-encoding", encoding)];
             let reply = get(&url, &headers).await;
             assert_eq!(reply.status.as_u16(), 200);
             assert!(reply.header("content-type").starts_with(accept));
             assert_eq!(
                 reply.header("content-encoding"),
-                if encoding == "gzip" { "gzip" } else { "" }
+                if encoding == "identity" { "" } else { encoding }
             );
+            let plain = match encoding {
+                "gzip" => std::io::read_to_string(flate2::read::GzDecoder::new(&**reply.bytes())).unwrap(),
+                "zstd" => String::from_utf8(zstd::decode_all(&**reply.bytes()).unwrap()).unwrap(),
+                _ => String::from_utf8(reply.bytes().to_vec()).unwrap(),
+            };
+            assert!(plain.contains("six-1.17.0-py3-none-any.whl"), "{plain}");
             assert_eq!(reply.header("vary"), "Accept, Accept-Encoding");
             assert_eq!(reply.header("content-length"), reply.bytes().len().to_string());
             assert_eq!(reply.header("x-pypi-last-serial"), "42");
@@ -65,7 +71,7 @@ async fn representations_have_their_own_tags_and_304s() {
     }
     tags.sort();
     tags.dedup();
-    assert_eq!(tags.len(), 4, "one tag for each representation");
+    assert_eq!(tags.len(), 6, "one tag for each representation");
     assert_eq!(get(&url, &[("accept", "image/png")]).await.status.as_u16(), 406);
     assert_eq!(laboratory.upstream.count("/simple/six/"), 1, "all from one fetch");
 }
