@@ -10,7 +10,7 @@ use crate::package::Package;
 use crate::process::Server;
 use crate::upstream::Upstream;
 
-/// The index, the cache, and where the cache keeps its files.
+/// The index, the cache (which asks for nothing ahead), and where the cache keeps its files.
 #[derive(Debug)]
 pub struct Laboratory {
     /// Misbehaves on command.
@@ -28,6 +28,10 @@ impl Laboratory {
     pub async fn new(project: &str, package: Package) -> Self {
         let (upstream, root) = (Upstream::start().await, tempfile::tempdir().unwrap());
         upstream.add(project, package.clone());
+        // Where the server looks for it by itself. What is asked ahead has tests of its own.
+        let settings = root.path().join(".config/pypicache");
+        std::fs::create_dir_all(&settings).unwrap();
+        std::fs::write(settings.join("pypicache.toml"), "prefetch = false\n").unwrap();
         let cache = Server::start(root.path(), &["--upstream", upstream.url().as_str()]);
         Self {
             upstream,
