@@ -23,7 +23,7 @@ const ZSTD_LEVEL: i32 = 3;
 const ETAG_DIGITS: usize = 32;
 
 /// How many bytes of rendered pages are kept.
-const MEMORY: u64 = 64 * 1024 * 1024;
+const MEMORY: u64 = 32 * 1024 * 1024;
 
 /// The same of first answers to clients on this machine.
 const MEMORY_FOR_FIRSTS: u64 = 8 * 1024 * 1024;
@@ -207,11 +207,13 @@ pub(crate) fn etags_of_revision(etag: &str) -> [Arc<str>; 3] {
 fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
     let digest = Sha256::of(&plain).to_hex();
     let etag = etag_in(&format!("\"{}", &digest[..ETAG_DIGITS]), representation.encoding);
-    let body = match representation.encoding {
+    let mut body = match representation.encoding {
         Encoding::Identity => plain,
         Encoding::Gzip => gzip(&plain),
         Encoding::Zstd => zstd(&plain),
     };
+    // It was guessed how long it would be, and it is kept.
+    body.shrink_to_fit();
     Rendered {
         body: body.into(),
         etag,

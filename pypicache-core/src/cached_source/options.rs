@@ -46,7 +46,7 @@ impl Default for CacheOptions {
             unreachable: Unreachable::default(),
             files: Files::default(),
             connections_per_file: 4,
-            pages_in_memory: 500_000,
+            pages_in_memory: 250_000,
             clock: Clock::system(),
         }
     }
