@@ -43,7 +43,8 @@ fn print(configuration: &Configuration, json: bool) {
             .map(|index| format!("/{}/simple/", index.name))
             .collect();
         let document = serde_json::json!({
-            "listen": configuration.listen.to_string(), "offline": configuration.offline, "cache_dir": configuration.cache_dir,
+            "listen": configuration.listen.to_string(), "offline": configuration.offline,
+            "prefetch": configuration.prefetch, "cache_dir": configuration.cache_dir,
             "max_size": configuration.max_size, "sources": sources, "indexes": indexes,
         });
         anstream::println!("{document:#}");
@@ -58,6 +59,7 @@ fn print(configuration: &Configuration, json: bool) {
             .map_or_else(|| "no limit".to_owned(), |bytes| format!("{bytes} bytes"))
     );
     anstream::println!("offline    {}", configuration.offline);
+    anstream::println!("prefetch   {}", configuration.prefetch);
     for (name, from) in sources {
         anstream::println!("source     {name}: {}", from.join(", else "));
     }

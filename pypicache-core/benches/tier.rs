@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use divan::Bencher;
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
+use pypicache_core::chained_source::ChainedSource;
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::model::{FilePath, ProjectName};
 use pypicache_core::source::{Ask, FileQuestion, IndexSource as _, Reach};
@@ -26,6 +27,7 @@ fn main() {
 struct Fixture {
     runtime: Runtime,
     source: CachedSource,
+    store: DiskStore,
     small: FilePath,
     large: FilePath,
     _directory: TempDir,
@@ -36,6 +38,7 @@ fn fixture() -> &'static Fixture {
     FIXTURE.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .enable_all()
             .build()
             .unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -47,7 +50,7 @@ fn fixture() -> &'static Fixture {
         let source = CachedSource::new(
             "files",
             DiskSource::new("files", files),
-            store,
+            store.clone(),
             CacheOptions::default(),
         );
         let name = ProjectName::parse("acme-sdk").unwrap();
@@ -86,6 +89,7 @@ fn fixture() -> &'static Fixture {
             large: of("-2.0"),
             runtime,
             source,
+            store,
             _directory: directory,
         }
     })
@@ -100,6 +104,22 @@ fn ask(bencher: Bencher<'_, '_>, path: &FilePath) {
             .block_on(fixture.source.file(&question, &Ask::default()))
             .unwrap()
     });
+}
+
+/// As after a restart: the page's record is read, and the file opened.
+#[divan::bench]
+fn page_and_small_file_from_disk(bencher: Bencher<'_, '_>) {
+    let fixture = fixture();
+    let question = FileQuestion::whole(fixture.small.clone());
+    bencher
+        .with_inputs(|| {
+            let nothing = ChainedSource::new(Vec::new());
+            CachedSource::new("files", nothing, fixture.store.clone(), CacheOptions::default())
+        })
+        .bench_values(|source| {
+            let reply = fixture.runtime.block_on(source.file(&question, &Ask::default()));
+            reply.unwrap().found().unwrap()
+        });
 }
 
 #[divan::bench]

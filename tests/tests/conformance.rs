@@ -9,6 +9,7 @@ use pypicache_core::conformance::{self, Sample};
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::http_source::{ClientOptions, HttpClient, HttpOptions, HttpSource};
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
+use pypicache_core::prefetching_source::{PrefetchOptions, PrefetchingSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 use pypicache_server::{Index, ServeOptions, Site, serve};
@@ -76,6 +77,15 @@ async fn cached_twice() {
     let sampled = Sampled::new();
     sampled
         .check(sampled.cached(1, sampled.cached(2, sampled.disk())))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefetching() {
+    let sampled = Sampled::new();
+    let behind = Arc::new(sampled.cached(1, sampled.disk()));
+    sampled
+        .check(PrefetchingSource::new(behind, PrefetchOptions::default()))
         .await;
 }
 
