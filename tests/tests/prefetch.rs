@@ -253,3 +253,19 @@ async fn a_connection_to_the_host_of_the_files_is_made_ready_once() {
     );
     assert_eq!(gets(&upstream).len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_refuses_heads_is_not_asked_with_every_page() {
+    let upstream = chain_of_three().await;
+    upstream.script(".whl", None, Fault::Answer(403, Vec::new(), "".into()));
+    let tiers = ahead(&source(&upstream)).await;
+    for project in ["first", "second", "third"] {
+        page_as(&tiers, "curl/8", project).await;
+        asked(&upstream).await;
+    }
+    let heads = upstream
+        .requests()
+        .into_iter()
+        .filter(|seen| seen.method == "HEAD");
+    assert_eq!(heads.count(), 1);
+}

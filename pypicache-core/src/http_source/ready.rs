@@ -8,8 +8,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Method;
 use http::header::ACCEPT_ENCODING;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
@@ -65,7 +65,8 @@ impl HttpSource {
             dress: &|request| request.header(ACCEPT_ENCODING, "identity"),
         };
         let is_ready = match self.exchange_once(&errand).await {
-            Ok(Outcome::Answered(response)) => response.status().is_success(),
+            // Who refuses a HEAD (links that are signed for GET, say) has answered on a connection all the same.
+            Ok(Outcome::Answered(response)) => response.status() != StatusCode::NOT_FOUND,
             Ok(Outcome::Elsewhere(_)) => false,
             Err(error) => {
                 tracing::debug!(source = %self.label, %error, "no connection could be made ready");
@@ -73,7 +74,7 @@ impl HttpSource {
             }
         };
         if !is_ready {
-            // The other side may have closed it; the next page tries again.
+            // There is no connection, or no file to ask for; the next page tries again.
             self.files_used.forget();
         }
     }
