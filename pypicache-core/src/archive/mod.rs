@@ -1,14 +1,17 @@
-//! Reading METADATA out of distributions: wheels on disk or at the far end of a network, and sdists.
+//! Reading METADATA out of distributions: wheels on disk or at the far end of a network, and sdists; and examining
+//! distributions that somebody hands in.
 //!
 //! Nothing is unpacked and nothing is executed. What is read is bounded in bytes and in members, because
 //! archives may be hostile. METADATA is handed out exactly as it stands in the wheel: pip compares.
 
+mod examine;
 mod headers;
 mod ranged;
 mod sdist;
 mod wheel;
 
-pub use headers::requires_python;
+pub use examine::{ExamineError, examine};
+pub use headers::{header, requires_python};
 pub use ranged::{RangedError, wheel_metadata_by_ranges};
 pub use sdist::sdist_metadata;
 pub use wheel::wheel_metadata;

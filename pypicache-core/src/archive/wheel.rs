@@ -38,7 +38,7 @@ fn is_metadata(name: &str) -> bool {
 }
 
 /// The error as an I/O error, with one that the reader itself gave kept as it was.
-fn unreadable(error: ZipError) -> ArchiveError {
+pub(super) fn unreadable(error: ZipError) -> ArchiveError {
     ArchiveError::Unreadable(match error {
         ZipError::Io(error) => error,
         other => io::Error::new(io::ErrorKind::InvalidData, other),
