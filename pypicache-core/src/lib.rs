@@ -8,6 +8,7 @@
 //! | source | answers from |
 //! |---|---|
 //! | [`DiskSource`](disk_source::DiskSource) | a live directory of wheels and sdists |
+//! | [`HostedSource`](hosted_source::HostedSource) | what was uploaded here |
 //! | [`HttpSource`](http_source::HttpSource) | an upstream index: PyPI, another tier, any Simple API |
 //! | [`CachedSource`](cached_source::CachedSource) | a [store](store::DiskStore) in front of another source |
 //! | [`MirroredSource`](mirrored_source::MirroredSource) | the first of several equals that can tell |
@@ -64,6 +65,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod disk_source;
+pub mod hosted_source;
 pub mod http_source;
 pub mod mirrored_source;
 pub mod model;

@@ -8,6 +8,7 @@
 //! * `causes`, `bodies`: what went wrong; what comes in, and how fast it has to.
 //! * `pages`: index pages and the project list, conditional questions, what an answer's status means.
 //! * `files`: distribution files and siblings, ranges.
+//! * `call`: a request of those who manage another server of ours.
 //! * `ready`: a connection to the host of the files that stands before it is needed.
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
@@ -15,6 +16,7 @@
 
 mod addresses;
 mod bodies;
+mod call;
 mod causes;
 mod client;
 mod credentials;

@@ -113,6 +113,12 @@ impl FilePath {
         utf8_percent_encode_path(&self.0)
     }
 
+    /// The first segment: the source that introduced the file.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
     /// The last segment.
     #[must_use]
     pub fn file_name(&self) -> FileName {

@@ -22,7 +22,7 @@
 
 mod eviction;
 mod records;
-mod staging;
+pub(crate) mod staging;
 mod writing;
 
 use std::fmt;

@@ -34,7 +34,7 @@ enum OnDrop {
 }
 
 impl Staging {
-    pub(super) fn create(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path) -> io::Result<Self> {
         let (file, path) = tempfile::Builder::new()
             .prefix("")
             .tempfile_in(directory)?
@@ -81,7 +81,7 @@ impl Staging {
     }
 
     /// Syncs the bytes and renames the file to `target`: whoever finds the name finds all of it, after a power cut too.
-    pub(super) fn publish(mut self, target: &Path) -> io::Result<()> {
+    pub(crate) fn publish(mut self, target: &Path) -> io::Result<()> {
         self.file.sync_data()?;
         match fs::rename(&self.path, target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -93,6 +93,11 @@ impl Staging {
         self.on_drop = OnDrop::Nothing;
         Ok(())
     }
+}
+
+/// Writes down that a directory's names changed: after this, a power cut does not take the newest back.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 impl Drop for Staging {
@@ -110,7 +115,7 @@ pub(super) fn is_being_written(path: &Path) -> bool {
 }
 
 /// Removes files that no living process holds locked.
-pub(super) fn remove_leftovers(directory: &Path) -> io::Result<()> {
+pub(crate) fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if !is_being_written(&path) {
