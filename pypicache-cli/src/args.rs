@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pypicache_server::config::Overrides;
+use url::Url;
 
 /// A cache for Python packages that comes in tiers: laptop, team, PyPI.
 #[derive(Debug, Parser)]
@@ -24,6 +25,177 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Make, list and revoke tokens, on the host of the server.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Mark files as not to be used unless they are pinned
+    Yank(ChangeArgs),
+    /// Take the mark away
+    Unyank(FilesArgs),
+    /// Take files off their project's page; they can be restored for a while
+    Delete(DeleteArgs),
+    /// Put deleted files back
+    Restore(FilesArgs),
+    /// Set a project's status
+    Status(StatusArgs),
+    /// Show everything that is recorded of a project, deleted files too
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it: it is not shown again
+    Create(TokenCreateArgs),
+    /// List tokens (not their secrets)
+    List(TokenListArgs),
+    /// Revoke tokens at once
+    Revoke(TokenRevokeArgs),
+}
+
+/// Where the server keeps its data.
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// The server's configuration file
+    #[arg(long, value_name = "FILE", env = "PYPICACHE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Its data directory, where that is not the one of its configuration
+    #[arg(long, value_name = "DIR", env = "PYPICACHE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreateArgs {
+    /// What the token is called in lists and logs
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What it allows: installer reads, developer uploads as well, admin does everything
+    #[arg(long, value_enum, required_unless_present = "scope")]
+    pub(crate) role: Option<RoleName>,
+    /// What it allows, one by one
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "role")]
+    pub(crate) scope: Vec<ScopeName>,
+    /// For these projects only: a name, or the front of one with * behind it
+    #[arg(long = "project", value_name = "PATTERN")]
+    pub(crate) projects: Vec<String>,
+    /// For files of these sources only
+    #[arg(long = "source", value_name = "NAME")]
+    pub(crate) sources: Vec<String>,
+    /// Worth nothing after this time: "90 days", "12 h"
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenListArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenRevokeArgs {
+    /// The token's id or name
+    pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RoleName {
+    Installer,
+    Developer,
+    Admin,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ScopeName {
+    Read,
+    Upload,
+    Manage,
+}
+
+/// Which server, and who asks.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server, or one of its indexes: http://team.example:6283/
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PYPICACHE_SERVER",
+        default_value = "http://127.0.0.1:6283/"
+    )]
+    pub(crate) server: Url,
+    /// A file with the token; else $PYPICACHE_TOKEN, the URL, or ~/.netrc
+    #[arg(long, value_name = "FILE", env = "PYPICACHE_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// A PEM file of certificate authorities to trust beside the system's
+    #[arg(long, value_name = "FILE", env = "PYPICACHE_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Files of a project: those of a release, or one.
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// The project
+    pub(crate) project: String,
+    /// Only this release
+    pub(crate) version: Option<String>,
+    /// Only this file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+    /// Why; installers show it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+    /// All files of the project
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The project
+    pub(crate) project: String,
+    /// active, archived (no uploads), deprecated, or quarantined (nothing is offered)
+    pub(crate) status: String,
+    /// Why; installers show it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The project
+    pub(crate) project: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,6 +215,9 @@ pub(crate) struct ServeArgs {
     /// Where held files lie
     #[arg(long, value_name = "DIR", env = "PYPICACHE_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Where uploads, tokens and the audit log lie
+    #[arg(long, value_name = "DIR", env = "PYPICACHE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// The index to cache: a URL that ends in /simple/, or pypi. Given several times: equals, in order of preference
     #[arg(long, value_name = "URL", env = "PYPICACHE_UPSTREAM", value_delimiter = ' ')]
     pub(crate) upstream: Vec<String>,
@@ -94,6 +269,7 @@ impl ServeArgs {
             config: self.config,
             listen: self.listen,
             cache_dir: self.cache_dir,
+            data_dir: self.data_dir,
             upstreams: self
                 .upstream
                 .into_iter()

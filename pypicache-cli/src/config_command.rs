@@ -27,6 +27,7 @@ fn print(configuration: &Configuration, json: bool) {
         .map(|source| {
             let answers_from = match &source.kind {
                 SourceKind::Directory(path) => vec![path.display().to_string()],
+                SourceKind::Hosted(hosted) => vec![format!("uploads in {}", hosted.dir.display())],
                 SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(shown).collect(),
             };
             (source.name.clone(), answers_from)
@@ -45,6 +46,7 @@ fn print(configuration: &Configuration, json: bool) {
         let document = serde_json::json!({
             "listen": configuration.listen.to_string(), "offline": configuration.offline,
             "prefetch": configuration.prefetch, "cache_dir": configuration.cache_dir,
+            "data_dir": configuration.data_dir, "anonymous_read": configuration.anonymous_read,
             "max_size": configuration.max_size, "sources": sources, "indexes": indexes,
         });
         anstream::println!("{document:#}");
@@ -52,6 +54,15 @@ fn print(configuration: &Configuration, json: bool) {
     }
     anstream::println!("listen     {}", configuration.listen);
     anstream::println!("cache      {}", configuration.cache_dir.display());
+    anstream::println!("data       {}", configuration.data_dir.display());
+    anstream::println!(
+        "anonymous  {}",
+        if configuration.anonymous_read {
+            "may read"
+        } else {
+            "may not read"
+        }
+    );
     anstream::println!(
         "max-size   {}",
         configuration

@@ -3,11 +3,16 @@
 mod args;
 mod config_command;
 mod logging;
+mod manage_command;
 mod serve_command;
+mod server;
+mod token_command;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+
+use pypicache_core::hosted_source::Change;
 
 use args::{Command, CommandLine, ConfigCommand};
 
@@ -26,6 +31,23 @@ fn main() -> ExitCode {
         Command::Config {
             command: ConfigCommand::Check(options),
         } => config_command::check(options),
+        Command::Token { command } => token_command::token(command),
+        Command::Yank(options) => {
+            let reason = options.reason;
+            manage_command::change(options.files, &Change::Yank { reason })
+        }
+        Command::Unyank(files) => manage_command::change(files, &Change::Unyank),
+        Command::Restore(files) => manage_command::change(files, &Change::Restore),
+        Command::Delete(options) => manage_command::delete(options),
+        Command::Status(options) => {
+            let (status, reason) = (options.status, options.reason);
+            manage_command::status(
+                &options.server,
+                &options.project,
+                &Change::Status { status, reason },
+            )
+        }
+        Command::Show(options) => manage_command::show(&options),
     };
     ExitCode::from(code)
 }

@@ -9,6 +9,7 @@ use pypicache_core::Clock;
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
 use pypicache_core::chained_source::{ChainedSource, Member};
 use pypicache_core::disk_source::DiskSource;
+use pypicache_core::hosted_source::{HostedOptions, HostedSource};
 use pypicache_core::http_source::{
     ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, Netrc, NetrcError,
 };
@@ -18,8 +19,12 @@ use pypicache_core::source::IndexSource;
 use pypicache_core::store::{DiskStore, StoreError};
 use url::Url;
 
-use crate::config::{Configuration, SourceConfiguration, SourceKind, UpstreamConfiguration};
-use crate::{Index, Site};
+use crate::access::Access;
+use crate::access::tokens::TokenFile;
+use crate::config::{
+    Configuration, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration,
+};
+use crate::{Hosting, Index, Site};
 
 /// How long a connection to an upstream may take to stand where an equal stands behind it.
 const HASTY_CONNECT: Duration = Duration::from_millis(500);
@@ -59,6 +64,9 @@ struct Parts {
     offline: bool,
     prefetch: bool,
     clock: Clock,
+    hosted_options: HostedOptions,
+    /// The hosted sources that were made, by name.
+    hosting: BTreeMap<String, Hosting>,
 }
 
 /// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
@@ -76,7 +84,13 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
         pseudonym: pseudonym(),
         offline: configuration.offline,
         prefetch: configuration.prefetch,
-        clock,
+        hosted_options: HostedOptions {
+            retention: configuration.retention,
+            external_url: configuration.external_url.clone(),
+            clock: clock.clone(),
+        },
+        hosting: BTreeMap::new(),
+        clock: clock.clone(),
     };
     let sources = configuration
         .sources
@@ -96,7 +110,17 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
         }
     };
     let is_ahead = configuration.prefetch && !configuration.offline;
-    let index = |path: String, members: Vec<Member>| {
+    let hosting_of = |number: &usize| {
+        parts
+            .hosting
+            .get(&configuration.sources.get(*number)?.name)
+            .cloned()
+    };
+    let index = |path: String, numbers: &[usize], anonymous_read: bool| {
+        let members = numbers
+            .iter()
+            .filter_map(|number| sources.get(*number).cloned())
+            .collect();
         let source = chain(members);
         let prefetching =
             is_ahead.then(|| PrefetchingSource::new(source.clone(), PrefetchOptions::default()));
@@ -104,21 +128,26 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
             path,
             source: prefetching.clone().map_or(source, |source| Arc::new(source)),
             prefetching,
+            anonymous_read,
+            hosting: numbers.iter().filter_map(hosting_of).collect(),
         }
     };
-    let mut indexes = vec![index(String::new(), sources.clone())];
+    let all: Vec<_> = (0..sources.len()).collect();
+    let mut indexes = vec![index(String::new(), &all, configuration.anonymous_read)];
     for configured in &configuration.indexes {
-        let chosen = configured
-            .sources
-            .iter()
-            .filter_map(|number| sources.get(*number).cloned())
-            .collect();
-        indexes.push(index(configured.name.clone(), chosen));
+        indexes.push(index(
+            configured.name.clone(),
+            &configured.sources,
+            configured.anonymous_read,
+        ));
     }
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");
     }
-    Ok(Site::new(parts.pseudonym, indexes).with_store(parts.store))
+    let access = Access::with_tokens(TokenFile::new(&configuration.data_dir, clock));
+    Ok(Site::new(parts.pseudonym, indexes)
+        .with_store(parts.store)
+        .with_access(access))
 }
 
 impl Parts {
@@ -133,6 +162,7 @@ impl Parts {
                 std::fs::create_dir_all(path).map_err(failed)?;
                 Ok(Arc::new(DiskSource::new(&source.name, path)))
             }
+            SourceKind::Hosted(hosted) => self.hosted(source, hosted),
             SourceKind::Upstream(upstream) => {
                 let equals = self.equals(&source.name, upstream)?;
                 let usual = MirrorOptions::default();
@@ -151,6 +181,27 @@ impl Parts {
                 Ok(Arc::new(cached))
             }
         }
+    }
+
+    fn hosted(
+        &mut self,
+        source: &SourceConfiguration,
+        hosted: &HostedConfiguration,
+    ) -> Result<Arc<dyn IndexSource>, AssembleError> {
+        let failed = |cause| AssembleError::Directory {
+            name: source.name.clone(),
+            path: hosted.dir.display().to_string(),
+            cause,
+        };
+        let opened =
+            HostedSource::open(&source.name, &hosted.dir, self.hosted_options.clone()).map_err(failed)?;
+        let hosting = Hosting {
+            source: opened.clone(),
+            claims: source.projects.clone(),
+            max_upload_size: hosted.max_upload_size,
+        };
+        self.hosting.insert(source.name.clone(), hosting);
+        Ok(Arc::new(opened))
     }
 
     fn cache_options(&self, upstream: &UpstreamConfiguration) -> CacheOptions {

@@ -1,8 +1,8 @@
 //! HTTP in front of any [`IndexSource`](pypicache_core::source::IndexSource), with its configuration.
 //!
 //! A request's way, top to bottom: [`serve`] accepts the connection, `handle` reads the request, `route` says what
-//! its path means, `negotiate` and `condition` what the client wants of it; the index's source is asked;
-//! `render` (pages, once per revision) and `respond` make the response, `problem` the errors, `file_body`
+//! its path means, [`access`] who asks and whether they may. Then `read` asks the index's source (`negotiate` and `condition`
+//! say what the client wants of it), `upload` and `manage` change what is hosted. `render` (pages, once per revision) and `respond` make the response, `problem` the errors, `file_body`
 //! brings local files out.
 //!
 //! [`config`] turns TOML, environment and flags into one checked value, [`assemble`](assemble::assemble) turns
@@ -20,21 +20,26 @@
 //! # }
 //! ```
 
+pub mod access;
+mod ask;
 pub mod assemble;
 mod condition;
 pub mod config;
 mod file_body;
 mod front_page;
 mod handle;
+mod manage;
 mod metrics;
 mod negotiate;
 mod problem;
+mod read;
 mod render;
 mod respond;
 mod route;
 pub mod run;
 mod serve;
 mod site;
+mod upload;
 
 pub use serve::{ServeOptions, serve};
-pub use site::{Index, Site};
+pub use site::{Hosting, Index, Site};

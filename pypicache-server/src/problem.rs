@@ -1,11 +1,15 @@
 //! Errors as the client sees them: problem documents (RFC 9457), which uv and pip print.
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{HeaderMap, Response, StatusCode};
 use pypicache_core::source::{Cause, Freshness, SourceError};
 use serde_json::json;
 
+use crate::access::Refusal;
 use crate::respond::{Reply, full};
 
 /// A problem document. `detail` says what failed, where, and what to do.
@@ -26,6 +30,65 @@ fn document(status: StatusCode, document: serde_json::Value) -> Reply {
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// A problem for whoever does not read an index but talks to one: uploaders and people. As a problem document where JSON is
+/// taken, else as text; the reason in the status line as well, which is all that some clients print.
+pub(crate) fn told(request: &HeaderMap, status: StatusCode, title: &str, detail: &str) -> Reply {
+    let accept = request
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut response = match accept.contains("json") {
+        true => problem(status, title, detail),
+        false => {
+            let mut response = Response::new(full(Bytes::from(format!("{detail}\n"))));
+            *response.status_mut() = status;
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, text);
+            response
+        }
+    };
+    let reason: String = detail
+        .chars()
+        .filter(|c| matches!(c, ' '..='~'))
+        .take(300)
+        .collect();
+    if let Ok(reason) = ReasonPhrase::try_from(reason.into_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+/// The answer to somebody who may not.
+pub(crate) fn refused(request: &HeaderMap, refusal: &Refusal) -> Reply {
+    match refusal {
+        Refusal::Unknown(detail) => {
+            let mut response = told(
+                request,
+                StatusCode::UNAUTHORIZED,
+                "Credentials are needed",
+                detail,
+            );
+            let challenge = HeaderValue::from_static("Basic realm=\"pypicache\", charset=\"UTF-8\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
+        }
+        Refusal::TooOften(wait) => {
+            let seconds = wait.as_secs().max(1);
+            let detail =
+                format!("There were too many wrong credentials from your address; try again in {seconds} s.");
+            let mut response = told(
+                request,
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many attempts",
+                &detail,
+            );
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            response
+        }
+        Refusal::NotAllowed(detail) => told(request, StatusCode::FORBIDDEN, "Not allowed", detail),
+    }
 }
 
 /// The origin says that there is no such thing: 404, for as long as its word counts.

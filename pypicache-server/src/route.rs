@@ -1,8 +1,11 @@
-//! What a request's path asks for. Parses only: no source is asked, no file is touched.
+//! What a request's path asks for, and how. Parses only: no source is asked, no file is touched.
 
+use hyper::Method;
 use percent_encoding::percent_decode_str;
-use pypicache_core::model::{FilePath, ProjectName};
+use pypicache_core::model::{FileName, FilePath, ProjectName};
 use pypicache_core::source::{Sibling, View};
+
+use crate::access::Scope;
 
 /// The prefix under which an index shows only what is held.
 const HELD: &str = "/held";
@@ -18,7 +21,7 @@ pub(crate) fn view(path: &str) -> (View, &str) {
 /// What a path means, below an index's own prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// `/`: what this is.
+    /// `/`: what this is; uploads are taken here as well.
     Front,
     /// `simple/`: the project list.
     Projects,
@@ -28,10 +31,44 @@ pub(crate) enum Route {
     Redirect(String),
     /// `files/<path>`: a file or a sibling.
     File(FilePath, Sibling),
+    /// `integrity/<project>/<version>/<file>/provenance`: attestations (PEP 740).
+    Provenance(ProjectName, FileName),
+    /// `legacy/`: uploads.
+    Legacy,
+    /// `-/projects/<project>`: what is recorded of a hosted project, and changes to it.
+    Project(ProjectName),
     /// `/metrics`: counters.
     Metrics,
     /// Nothing of ours.
     Nothing,
+}
+
+impl Route {
+    /// The methods that mean something here, beside OPTIONS.
+    pub(crate) fn methods(&self) -> &'static str {
+        match self {
+            Self::Front => "GET, HEAD, POST, OPTIONS",
+            Self::Legacy => "POST, OPTIONS",
+            Self::Project(_) => "GET, HEAD, POST, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether the method means something here.
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.methods().split(", ").any(|known| known == method.as_str())
+    }
+
+    /// What one needs for it; `None` where nobody is asked who they are.
+    pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
+        match self {
+            Self::Front if method != Method::POST => None,
+            Self::Nothing => None,
+            Self::Front | Self::Legacy => Some(Scope::Upload),
+            Self::Project(_) => Some(Scope::Manage),
+            _ => Some(Scope::Read),
+        }
+    }
 }
 
 /// Reads the path behind an index's prefix (it begins with `/`, still encoded as received).
@@ -42,13 +79,35 @@ pub(crate) fn route(path: &str) -> Route {
         Route::Metrics
     } else if path == "/simple" {
         Route::Redirect("simple/".to_owned())
+    } else if path == "/legacy" || path == "/legacy/" {
+        Route::Legacy
     } else if let Some(rest) = path.strip_prefix("/simple/") {
         simple(rest)
     } else if let Some(rest) = path.strip_prefix("/files/") {
         file(rest)
+    } else if let Some(rest) = path.strip_prefix("/integrity/") {
+        provenance(rest).unwrap_or(Route::Nothing)
+    } else if let Some(rest) = path.strip_prefix("/-/projects/") {
+        decoded_name(rest).map_or(Route::Nothing, Route::Project)
     } else {
         Route::Nothing
     }
+}
+
+/// `<project>/<version>/<file>/provenance`. The version says nothing that the file's name does not.
+fn provenance(rest: &str) -> Option<Route> {
+    let decoded = percent_decode_str(rest.strip_suffix("/provenance")?)
+        .decode_utf8()
+        .ok()?;
+    let mut parts = decoded.split('/');
+    let (project, _version, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let (project, file) = (ProjectName::parse(project).ok()?, FileName::parse(file).ok()?);
+    parts.next().is_none().then_some(Route::Provenance(project, file))
+}
+
+fn decoded_name(segment: &str) -> Option<ProjectName> {
+    let decoded = percent_decode_str(segment).decode_utf8().ok()?;
+    ProjectName::parse(&decoded).ok()
 }
 
 fn simple(rest: &str) -> Route {
@@ -132,6 +191,13 @@ mod tests {
             "/files//etc/six-1.0.tar.gz",
             "/files/pypi/six-1.0.tar.gz.asc",
             "/files/C:%5csix-1.0.tar.gz",
+            "/legacy/x",
+            "/-/projects/",
+            "/-/projects/..",
+            "/-/projects/%2e%2e%2fx",
+            "/integrity/six/1.0/six-1.0.tar.gz",
+            "/integrity/six/six-1.0.tar.gz/provenance",
+            "/integrity/six/1.0/..%2fsix-1.0.tar.gz/provenance",
         ] {
             assert_eq!(route(path), Route::Nothing, "{path}");
         }
@@ -159,9 +225,38 @@ mod tests {
         );
     }
 
+    #[test]
+    fn methods_and_scopes() {
+        let of = |method: Method, path: &str| {
+            let route = route(path);
+            route.takes(&method).then(|| route.scope(&method))
+        };
+        assert_eq!(of(Method::POST, "/"), Some(Some(Scope::Upload)));
+        assert_eq!(of(Method::GET, "/"), Some(None));
+        for path in ["/legacy", "/legacy/"] {
+            assert_eq!(of(Method::POST, path), Some(Some(Scope::Upload)));
+            assert_eq!(of(Method::GET, path), None);
+            assert_eq!(of(Method::PUT, path), None);
+        }
+        for path in [
+            "/simple/",
+            "/simple/six/",
+            "/files/pypi/six-1.0.tar.gz",
+            "/metrics",
+        ] {
+            assert_eq!(of(Method::HEAD, path), Some(Some(Scope::Read)), "{path}");
+            assert_eq!(of(Method::POST, path), None, "{path}");
+        }
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(of(method, "/-/projects/six"), Some(Some(Scope::Manage)));
+        }
+        assert_eq!(of(Method::DELETE, "/-/projects/six"), None);
+    }
+
     proptest! {
         #[test]
         fn never_panics(path in ".*") {
+            let _ = route(&format!("/integrity/{path}/provenance"));
             let _ = route(&path);
             let _ = route(&format!("/simple/{path}"));
             let _ = route(&format!("/files/{path}"));

@@ -40,15 +40,15 @@ pub async fn run(
     configuration: Configuration,
     ready: impl FnOnce(std::net::SocketAddr),
 ) -> Result<(), RunError> {
-    let address = configuration.listen;
+    let (address, anonymous_read) = (configuration.listen, configuration.anonymous_read);
     let listen = |cause| RunError::Listen { address, cause };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
     let site = tokio::task::spawn_blocking(move || assemble(&configuration, Clock::system()))
         .await
         .map_err(|error| RunError::Serve(std::io::Error::other(error)))??;
-    if !bound.ip().is_loopback() {
-        tracing::warn!(address = %bound, "everybody who can reach this address can read; put a firewall or a reverse proxy with access control in front");
+    if !bound.ip().is_loopback() && anonymous_read {
+        tracing::warn!(address = %bound, "everybody who can reach this address can read (anonymous-read)");
     }
     let stop = stop_signal().map_err(RunError::Serve)?;
     ready(bound);

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ const MAX_HEAD: usize = 64 * 1024;
 /// The most header fields of a request.
 const MAX_FIELDS: usize = 100;
 
+/// The address of a client that was gone before it was asked for.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// How long the server waits before it accepts again when it has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,8 +68,12 @@ pub async fn serve(
             accepted = accept(&listener, &connections) => accepted,
         };
         let (stream, permit) = stream;
+        let address = stream
+            .peer_addr()
+            .map_or(UNKNOWN, |peer| peer.ip().to_canonical());
         let client = Client {
-            is_neighbour: stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()),
+            address,
+            is_neighbour: address.is_loopback(),
         };
         let site = site.clone();
         let service = service_fn(move |request| {

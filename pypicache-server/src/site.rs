@@ -1,11 +1,14 @@
-//! What is served: one or several indexes, and who this tier is.
+//! What is served: one or several indexes, who may use them, and who this tier is.
 
 use std::sync::Arc;
 
+use pypicache_core::hosted_source::HostedSource;
+use pypicache_core::model::{NamePattern, ProjectName};
 use pypicache_core::prefetching_source::PrefetchingSource;
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 
+use crate::access::Access;
 use crate::render::Renderer;
 
 /// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
@@ -17,16 +20,46 @@ pub struct Index {
     pub source: Arc<dyn IndexSource>,
     /// What `source` is, if that asks ahead: its account stands among the metrics.
     pub prefetching: Option<PrefetchingSource>,
+    /// Whether it is read without credentials.
+    pub anonymous_read: bool,
+    /// Where uploads to this index go; the first that a name fits.
+    pub hosting: Vec<Hosting>,
+}
+
+/// A hosted source as a part of an index.
+#[derive(Debug, Clone)]
+pub struct Hosting {
+    /// Where files go.
+    pub source: HostedSource,
+    /// The names that it claims; without any, it takes those that nobody claims.
+    pub claims: Vec<NamePattern>,
+    /// The largest file that is taken, in bytes.
+    pub max_upload_size: u64,
 }
 
 impl Index {
-    /// An index that `source` answers for, which does not ask ahead.
+    /// An index that `source` answers for, which does not ask ahead, takes no uploads, and is open to everybody.
     pub fn new(path: impl Into<String>, source: Arc<dyn IndexSource>) -> Self {
         Self {
             path: path.into(),
             source,
             prefetching: None,
+            anonymous_read: true,
+            hosting: Vec::new(),
         }
+    }
+
+    /// Where files of a project go: the source that claims its name, else the first that claims nothing.
+    pub(crate) fn hosting_for(&self, project: &ProjectName) -> Option<&Hosting> {
+        let claimed = self.hosting.iter().find(|hosting| hosting.claims(project));
+        claimed.or_else(|| self.hosting.iter().find(|hosting| hosting.claims.is_empty()))
+    }
+}
+
+impl Hosting {
+    /// Whether the configuration says that the name is this source's own.
+    pub(crate) fn claims(&self, project: &ProjectName) -> bool {
+        self.claims.iter().any(|pattern| pattern.matches(project))
     }
 }
 
@@ -34,6 +67,7 @@ impl Index {
 pub struct Site {
     pub(crate) pseudonym: Arc<str>,
     pub(crate) indexes: Vec<Index>,
+    pub(crate) access: Access,
     pub(crate) renderer: Renderer,
     store: Option<DiskStore>,
 }
@@ -46,9 +80,17 @@ impl Site {
         Self {
             pseudonym: pseudonym.into(),
             indexes,
+            access: Access::default(),
             renderer: Renderer::new(),
             store: None,
         }
+    }
+
+    /// The same, used by those whom `access` lets in.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 
     /// The same with the store that its sources keep things in.

@@ -8,6 +8,7 @@
 //! * [`tiers`]: caches inside the test's own process, under a clock that the test moves.
 //! * [`virtually`]: time that goes on only while nothing else does.
 //! * [`laboratory`]: the three of them put together.
+//! * [`team`]: a team's server with hosted projects, tokens for it, and a laptop's cache in front.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
 //! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
@@ -23,6 +24,7 @@ pub mod laboratory;
 pub mod package;
 pub mod process;
 pub mod python;
+pub mod team;
 pub mod tiers;
 pub mod tls;
 pub mod upstream;

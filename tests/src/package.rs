@@ -1,6 +1,7 @@
 //! Packages made in memory: small, deterministic, and good enough for the real installers.
 
 use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -34,6 +35,16 @@ pub struct Wheel {
     version: String,
     requires: Vec<String>,
     payload: usize,
+}
+
+impl Package {
+    /// Writes the file into a directory; gives its path.
+    #[must_use]
+    pub fn write(&self, directory: &Path) -> PathBuf {
+        let path = directory.join(&self.filename);
+        std::fs::write(&path, &self.bytes).unwrap();
+        path
+    }
 }
 
 impl Wheel {
@@ -93,6 +104,24 @@ impl Wheel {
         let filename = format!("{module}-{}-py3-none-any.whl", self.version);
         package(&filename, zip(&members), Some(metadata.into()), Some(">=3.8"))
     }
+}
+
+/// A source distribution (PEP 625) that nobody can build, for uploads.
+#[must_use]
+pub fn sdist(name: &str, version: &str) -> Package {
+    let stem = format!("{}-{version}", name.replace(['-', '.'], "_"));
+    let text = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Python: >=3.8\n");
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(gzip);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive
+        .append_data(&mut header, format!("{stem}/PKG-INFO"), text.as_bytes())
+        .unwrap();
+    let bytes = archive.into_inner().unwrap().finish().unwrap();
+    package(&format!("{stem}.tar.gz"), bytes, None, Some(">=3.8"))
 }
 
 /// A file that is no archive at all, for what nobody installs.

@@ -115,6 +115,12 @@ impl Server {
         self.output.lock().unwrap().clone()
     }
 
+    /// Where uploads go.
+    #[must_use]
+    pub fn legacy(&self) -> Url {
+        self.url.join("legacy/").unwrap()
+    }
+
     /// SIGTERM, and its exit status.
     #[must_use]
     pub fn stop(mut self) -> ExitStatus {

@@ -1,4 +1,4 @@
-//! The real installers. They are installed once into an environment below `target/`, and run with nothing of
+//! The real installers and uploaders. They are installed once into an environment below `target/`, and run with nothing of
 //! this machine's settings: no caches, no configuration, no other indexes.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use url::Url;
 use crate::package::sha256;
 
 /// What the tests are run with. New versions are tried by changing this line.
-const TOOLS: [&str; 2] = ["pip==26.3", "uv==0.13.8"];
+const TOOLS: [&str; 3] = ["pip==26.3", "uv==0.13.8", "twine==7.0.0"];
 
 /// An environment to install into, in a directory of the test's own.
 #[derive(Debug)]
@@ -84,6 +84,42 @@ impl Environment {
             .env("UV_PYTHON", self.python())
             .env("UV_PROJECT_ENVIRONMENT", &self.root);
         self.run(&mut uv)
+    }
+
+    /// `twine upload` of files, with a token or without one.
+    #[must_use]
+    pub fn twine_upload(&self, upload: &Url, token: Option<&str>, files: &[&Path]) -> Output {
+        let mut twine = tool("twine");
+        twine.args([
+            "upload",
+            "--non-interactive",
+            "--disable-progress-bar",
+            "--repository-url",
+            upload.as_str(),
+        ]);
+        if let Some(token) = token {
+            twine.args(["--username", "__token__", "--password", token]);
+        }
+        self.run(twine.args(files))
+    }
+
+    /// `uv publish` of files, with a token or without one.
+    #[must_use]
+    pub fn uv_publish(&self, upload: &Url, token: Option<&str>, files: &[&Path], more: &[&str]) -> Output {
+        let mut uv = tool("uv");
+        uv.args([
+            "publish",
+            "--no-config",
+            "--no-progress",
+            "--trusted-publishing",
+            "never",
+        ]);
+        uv.args(["--publish-url", upload.as_str()]).args(more);
+        match token {
+            Some(token) => uv.args(["--token", token]),
+            None => uv.args(["--username", "nobody", "--password", "nothing"]),
+        };
+        self.run(uv.env("UV_HTTP_RETRIES", "0").args(files))
     }
 
     /// Every installed file that comes out of a package, with its digest.

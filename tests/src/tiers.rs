@@ -76,8 +76,9 @@ impl Tiers {
         std::fs::write(
             &file,
             format!(
-                "{front}[cache]\ndir = {:?}\n{configuration}",
-                directory.display().to_string()
+                "{front}[cache]\ndir = {:?}\n[data]\ndir = {:?}\n{configuration}",
+                directory.display().to_string(),
+                directory.join("data").display().to_string()
             ),
         )
         .unwrap();

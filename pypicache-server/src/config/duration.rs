@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Reads a duration; `None` where it cannot be read.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

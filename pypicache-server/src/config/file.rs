@@ -15,10 +15,15 @@ use super::ConfigError;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawConfiguration {
     pub(super) listen: Option<Spanned<String>>,
+    pub(super) external_url: Option<Spanned<String>>,
     pub(super) offline: Option<bool>,
     pub(super) prefetch: Option<bool>,
     #[serde(default)]
     pub(super) cache: RawCache,
+    #[serde(default)]
+    pub(super) data: RawData,
+    #[serde(default)]
+    pub(super) access: RawAccess,
     #[serde(default)]
     pub(super) tls: RawTls,
     #[serde(default)]
@@ -32,6 +37,19 @@ pub(super) struct RawConfiguration {
 pub(super) struct RawCache {
     pub(super) dir: Option<Spanned<String>>,
     pub(super) max_size: Option<Spanned<RawSize>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawData {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) retention: Option<Spanned<RawDuration>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawAccess {
+    pub(super) anonymous_read: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +81,7 @@ pub(super) struct RawSource {
     pub(super) unreachable: Option<RawUnreachable>,
     pub(super) files: Option<RawFiles>,
     pub(super) projects: Option<Vec<Spanned<String>>>,
+    pub(super) max_upload_size: Option<Spanned<RawSize>>,
 }
 
 /// Seconds, or text with a unit.
@@ -98,10 +117,11 @@ words!(RawUnreachable for Unreachable: Everything, Held);
 words!(RawFiles for Files: Store, Stream);
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawIndex {
     pub(super) name: Spanned<String>,
     pub(super) sources: Vec<Spanned<String>>,
+    pub(super) anonymous_read: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

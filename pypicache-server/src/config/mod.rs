@@ -6,7 +6,7 @@
 //!
 //! Nothing here binds, connects or creates a directory; [`crate::assemble`] does.
 
-mod duration;
+pub mod duration;
 mod file;
 mod resolve;
 mod size;
@@ -33,6 +33,14 @@ pub struct Configuration {
     pub prefetch: bool,
     /// Where the store lies.
     pub cache_dir: PathBuf,
+    /// Where rests what cannot be fetched again: uploads, tokens, the audit log.
+    pub data_dir: PathBuf,
+    /// How long deleted uploads can be restored.
+    pub retention: Duration,
+    /// Where this server is reached from outside, as far as that has to be said.
+    pub external_url: Option<Url>,
+    /// Whether the index at the root is read without credentials.
+    pub anonymous_read: bool,
     /// How many bytes held files may take together.
     pub max_size: Option<u64>,
     /// A PEM file of further certificate authorities for upstreams.
@@ -61,8 +69,19 @@ pub struct SourceConfiguration {
 pub enum SourceKind {
     /// A live directory.
     Directory(PathBuf),
+    /// Files that are uploaded.
+    Hosted(HostedConfiguration),
     /// Upstreams with a store in front.
     Upstream(Box<UpstreamConfiguration>),
+}
+
+/// Where uploads rest, and what is taken.
+#[derive(Debug, Clone)]
+pub struct HostedConfiguration {
+    /// Below the data directory.
+    pub dir: PathBuf,
+    /// The largest file that is taken, in bytes.
+    pub max_upload_size: u64,
 }
 
 /// Equal upstreams in order of preference, and how they are treated. Times that are not said are those of
@@ -130,6 +149,8 @@ pub struct IndexConfiguration {
     pub name: String,
     /// Numbers of its sources in [`Configuration::sources`].
     pub sources: Vec<usize>,
+    /// Whether it is read without credentials.
+    pub anonymous_read: bool,
 }
 
 /// What flags and environment say; each beats the file.
@@ -141,6 +162,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// Where the store lies.
     pub cache_dir: Option<PathBuf>,
+    /// Where rests what cannot be fetched again.
+    pub data_dir: Option<PathBuf>,
     /// Upstreams of the last upstream source.
     pub upstreams: Vec<String>,
     /// Never ask an upstream.
@@ -182,9 +205,9 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         problem: String,
     },
-    /// There is no home directory to put the cache in.
+    /// There is no home directory to put the cache and the data in.
     #[error(
-        "no home directory is known, so there is no default place for the cache: name one with --cache-dir"
+        "no home directory is known, so there are no default places: name them with --cache-dir and --data-dir"
     )]
     NoHome,
 }

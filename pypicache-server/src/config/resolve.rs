@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy as _;
 use toml::Spanned;
@@ -19,8 +20,20 @@ const LISTEN: &str = "127.0.0.1:6283";
 /// The name of the source that there is without being told, and of `--upstream` without a file.
 const DEFAULT_SOURCE: &str = "pypi";
 
+/// How long deleted uploads can be restored without being told.
+const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
 /// Path segments that mean something else.
-const RESERVED: [&str; 5] = ["simple", "files", "held", "metrics", "-"];
+const RESERVED: [&str; 8] = [
+    "simple",
+    "files",
+    "held",
+    "metrics",
+    "legacy",
+    "integrity",
+    "_",
+    "-",
+];
 
 impl Configuration {
     /// Reads the file that `overrides` names, or the one in the usual place if there is one, and puts the
@@ -39,10 +52,18 @@ impl Configuration {
 
 fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, ConfigError> {
     let cache_dir = cache_dir(file, overrides)?;
+    let data_dir = data_dir(file, overrides)?;
+    let listen = listen(file, overrides)?;
+    // Who can only be reached from this machine needs no credentials.
+    let anonymous_read = file
+        .raw
+        .access
+        .anonymous_read
+        .unwrap_or(listen.ip().is_loopback());
     let mut sources = Vec::new();
     let mut names = BTreeSet::new();
     for raw in &file.raw.source {
-        let source = source::resolve(file, raw.get_ref(), &cache_dir)?;
+        let source = source::resolve(file, raw.get_ref(), &data_dir)?;
         if !names.insert(source.name.clone()) {
             return Err(file.wrong(
                 &raw.get_ref().name.span(),
@@ -57,7 +78,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
         .raw
         .index
         .iter()
-        .map(|raw| index(file, raw.get_ref(), &sources))
+        .map(|raw| index(file, raw.get_ref(), &sources, anonymous_read))
         .collect::<Result<Vec<_>, _>>()?;
     override_upstreams(&mut sources, overrides)?;
     if let Some(dir) = &overrides.dir {
@@ -75,10 +96,14 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
             .for_each(|number| *number += 1);
     }
     Ok(Configuration {
-        listen: listen(file, overrides)?,
+        listen,
+        external_url: external_url(file)?,
+        retention: source::time_or(file, "data.retention", &file.raw.data.retention, RETENTION)?,
+        data_dir,
+        anonymous_read,
         offline: overrides.offline || file.raw.offline.unwrap_or(false),
         prefetch: file.raw.prefetch.unwrap_or(true),
-        max_size: max_size(file)?,
+        max_size: bytes(file, "cache.max-size", &file.raw.cache.max_size)?,
         ca_file: file.raw.tls.ca_file.as_deref().map(|path| file.beside(path)),
         netrc: netrc(),
         cache_dir,
@@ -128,10 +153,35 @@ fn cache_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, Config
     }
 }
 
-fn max_size(file: &ConfigFile) -> Result<Option<u64>, ConfigError> {
-    let Some(raw) = &file.raw.cache.max_size else {
+fn data_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, ConfigError> {
+    match (&overrides.data_dir, &file.raw.data.dir) {
+        (Some(dir), _) => Ok(dir.clone()),
+        (None, Some(dir)) => Ok(file.beside(dir)),
+        (None, None) => {
+            let base = etcetera::choose_base_strategy().map_err(|_| ConfigError::NoHome)?;
+            Ok(base.data_dir().join("pypicache"))
+        }
+    }
+}
+
+fn external_url(file: &ConfigFile) -> Result<Option<url::Url>, ConfigError> {
+    let Some(raw) = &file.raw.external_url else {
         return Ok(None);
     };
+    let url = upstream::parse(raw.get_ref());
+    url.map(Some).map_err(|_| {
+        let problem = "this is no URL of a server: write https://pypi.team.example/";
+        file.wrong(&raw.span(), "external-url", problem)
+    })
+}
+
+/// A size in bytes, where one was written.
+pub(super) fn bytes(
+    file: &ConfigFile,
+    key: &str,
+    raw: &Option<Spanned<RawSize>>,
+) -> Result<Option<u64>, ConfigError> {
+    let Some(raw) = raw else { return Ok(None) };
     let bytes = match raw.get_ref() {
         RawSize::Bytes(bytes) => Some(*bytes),
         RawSize::Text(text) => size::parse(text),
@@ -140,7 +190,7 @@ fn max_size(file: &ConfigFile) -> Result<Option<u64>, ConfigError> {
         Some(bytes) => Ok(Some(bytes)),
         None => Err(file.wrong(
             &raw.span(),
-            "cache.max-size",
+            key,
             "this is no size: write \"50 GB\", \"500 MiB\" or a number of bytes",
         )),
     }
@@ -150,6 +200,7 @@ fn index(
     file: &ConfigFile,
     raw: &RawIndex,
     sources: &[SourceConfiguration],
+    anonymous_read: bool,
 ) -> Result<IndexConfiguration, ConfigError> {
     let name = checked_name(file, &raw.name, "index.name")?;
     let number = |wanted: &Spanned<String>| {
@@ -163,7 +214,11 @@ fn index(
         })
     };
     let sources = raw.sources.iter().map(number).collect::<Result<_, _>>()?;
-    Ok(IndexConfiguration { name, sources })
+    Ok(IndexConfiguration {
+        name,
+        sources,
+        anonymous_read: raw.anonymous_read.unwrap_or(anonymous_read),
+    })
 }
 
 pub(super) fn checked_name(
@@ -181,7 +236,7 @@ pub(super) fn checked_name(
         return Err(file.wrong(
             &name.span(),
             key,
-            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held, metrics)"),
+            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held, metrics, legacy, integrity)"),
         ));
     }
     Ok(text.clone())
@@ -205,7 +260,7 @@ fn override_upstreams(
         .rev()
         .find_map(|source| match &mut source.kind {
             SourceKind::Upstream(upstream) => Some(&mut upstream.upstreams),
-            SourceKind::Directory(_) => None,
+            SourceKind::Directory(_) | SourceKind::Hosted(_) => None,
         });
     match last {
         Some(upstreams) if !given.is_empty() => *upstreams = given,

@@ -8,17 +8,27 @@ use pypicache_core::model::NamePattern;
 use toml::Spanned;
 
 use super::file::{ConfigFile, OneOrMany, RawDuration, RawSource};
-use super::resolve::checked_name;
-use super::{ConfigError, SourceConfiguration, SourceKind, UpstreamConfiguration, duration, upstream};
+use super::resolve::{bytes, checked_name};
+use super::{
+    ConfigError, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration, duration,
+    upstream,
+};
+
+/// The largest file that is taken without being told: what PyPI takes at the most.
+const MAX_UPLOAD_SIZE: u64 = 1 << 30;
 
 pub(super) fn resolve(
     file: &ConfigFile,
     raw: &RawSource,
-    cache_dir: &Path,
+    data_dir: &Path,
 ) -> Result<SourceConfiguration, ConfigError> {
     let name = checked_name(file, &raw.name, "source.name")?;
     let kind = match (raw.hosted.unwrap_or(false), &raw.dir, &raw.upstream) {
-        (true, None, None) => SourceKind::Directory(cache_dir.join("hosted").join(&name)),
+        (true, None, None) => SourceKind::Hosted(HostedConfiguration {
+            dir: data_dir.join("v1").join("hosted").join(&name),
+            max_upload_size: bytes(file, "source.max-upload-size", &raw.max_upload_size)?
+                .unwrap_or(MAX_UPLOAD_SIZE),
+        }),
         (false, Some(dir), None) => SourceKind::Directory(file.beside(dir)),
         (false, None, Some(given)) => SourceKind::Upstream(Box::new(upstream_source(file, raw, given)?)),
         _ => {
@@ -97,6 +107,16 @@ fn projects(file: &ConfigFile, raw: &RawSource) -> Result<Vec<NamePattern>, Conf
             })
         })
         .collect()
+}
+
+/// The time that was written, or the usual one.
+pub(super) fn time_or(
+    file: &ConfigFile,
+    key: &str,
+    raw: &Option<Spanned<RawDuration>>,
+    usual: Duration,
+) -> Result<Duration, ConfigError> {
+    raw.as_ref().map_or(Ok(usual), |given| time(file, key, given))
 }
 
 fn time(file: &ConfigFile, key: &str, given: &Spanned<RawDuration>) -> Result<Duration, ConfigError> {

@@ -15,7 +15,7 @@ fn load(text: &str, overrides: &Overrides) -> Result<Configuration, ConfigError>
 fn upstreams(source: &SourceConfiguration) -> Vec<&str> {
     match &source.kind {
         SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(url::Url::as_str).collect(),
-        SourceKind::Directory(path) => panic!("{}", path.display()),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -41,7 +41,7 @@ fn the_sample_is_what_it_says() {
     assert_eq!(names, ["private", "wheels", "pypi"]);
     assert_eq!(configuration.max_size, Some(50_000_000_000));
     assert!(
-        matches!(&configuration.sources[0].kind, SourceKind::Directory(dir) if dir == Path::new("/var/cache/pypicache/hosted/private"))
+        matches!(&configuration.sources[0].kind, SourceKind::Hosted(hosted) if hosted.dir == Path::new("/var/lib/pypicache/v1/hosted/private"))
     );
     assert!(
         matches!(&configuration.sources[1].kind, SourceKind::Directory(dir) if dir == Path::new("/etc/wheels"))

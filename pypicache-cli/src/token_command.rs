@@ -1,0 +1,149 @@
+//! `pypicache token`: on the host of the server, whose tokens are a file of its data directory.
+
+use jiff::Timestamp;
+use pypicache_core::Clock;
+use pypicache_core::model::NamePattern;
+use pypicache_server::access::tokens::{NewToken, TokenFile, TokenRecord};
+use pypicache_server::access::{Role, Scope};
+use pypicache_server::config::{Configuration, Overrides, duration};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::args::{DataArgs, RoleName, ScopeName, TokenCommand, TokenCreateArgs};
+use crate::{FAILED, OK, WRONG_USE, print_error};
+
+pub(crate) fn token(command: TokenCommand) -> u8 {
+    let done = match command {
+        TokenCommand::Create(options) => create(options),
+        TokenCommand::List(options) => file(&options.data).and_then(|file| list(&file, options.json)),
+        TokenCommand::Revoke(options) => file(&options.data).and_then(|file| revoke(&file, &options.token)),
+    };
+    done.unwrap_or_else(|code| code)
+}
+
+fn create(options: TokenCreateArgs) -> Result<u8, u8> {
+    let wrong = |problem: String| {
+        anstream::eprintln!("error: {problem}");
+        WRONG_USE
+    };
+    let patterns = options.projects.iter().map(|text| NamePattern::parse(text));
+    let projects = patterns
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(format!("--project: {error}")))?;
+    let file = file(&options.data)?;
+    let new = NewToken {
+        name: options.name.clone(),
+        scopes: scopes(&options),
+        projects,
+        sources: options.sources.clone(),
+        expires: options
+            .expires
+            .as_deref()
+            .map(expiry)
+            .transpose()
+            .map_err(wrong)?,
+    };
+    let (record, secret) = file.create(new).map_err(failed)?;
+    if options.json {
+        let document = json!({ "id": record.id, "name": record.name, "token": secret.expose_secret() });
+        anstream::println!("{document:#}");
+    } else {
+        anstream::eprintln!(
+            "The token {:?} ({}), which is not shown again:",
+            record.name,
+            described(&record)
+        );
+        anstream::println!("{}", secret.expose_secret());
+    }
+    Ok(OK)
+}
+
+fn scopes(options: &TokenCreateArgs) -> Vec<Scope> {
+    let one = |name: &ScopeName| match name {
+        ScopeName::Read => Scope::Read,
+        ScopeName::Upload => Scope::Upload,
+        ScopeName::Manage => Scope::Manage,
+    };
+    match options.role {
+        Some(RoleName::Installer) => Role::Installer.scopes(),
+        Some(RoleName::Developer) => Role::Developer.scopes(),
+        Some(RoleName::Admin) => Role::Admin.scopes(),
+        None => options.scope.iter().map(one).collect(),
+    }
+}
+
+fn expiry(text: &str) -> Result<Timestamp, String> {
+    let problem = || format!("--expires: {text:?} is no time: write \"90 days\" or \"12 h\"");
+    let after = duration::parse(text).ok_or_else(problem)?;
+    let at = std::time::SystemTime::now()
+        .checked_add(after)
+        .ok_or_else(problem)?;
+    Timestamp::try_from(at).map_err(|_| problem())
+}
+
+fn list(file: &TokenFile, json: bool) -> Result<u8, u8> {
+    let tokens = file.list().map_err(failed)?;
+    if json {
+        let shown: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                json!({
+                    "id": token.id, "name": token.name, "scopes": token.scopes, "projects": token.projects,
+                    "sources": token.sources, "created": token.created, "expires": token.expires,
+                })
+            })
+            .collect();
+        anstream::println!("{:#}", json!(shown));
+        return Ok(OK);
+    }
+    for token in &tokens {
+        anstream::println!("{}  {}  {}", token.id, token.name, described(token));
+    }
+    Ok(OK)
+}
+
+fn described(token: &TokenRecord) -> String {
+    let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
+    let mut text = scopes.join(", ");
+    if !token.projects.is_empty() {
+        text.push_str(&format!("; projects {}", token.projects.join(" ")));
+    }
+    if !token.sources.is_empty() {
+        text.push_str(&format!("; sources {}", token.sources.join(" ")));
+    }
+    match token.expires {
+        Some(expires) => text.push_str(&format!("; until {expires:.0}")),
+        None => text.push_str("; for ever"),
+    }
+    text
+}
+
+fn revoke(file: &TokenFile, token: &str) -> Result<u8, u8> {
+    let revoked = file.revoke(token).map_err(failed)?;
+    for token in &revoked {
+        anstream::eprintln!("revoked {} ({})", token.name, token.id);
+    }
+    if revoked.is_empty() {
+        anstream::eprintln!("error: there is no token of the id or name {token:?}; see pypicache token list");
+        return Err(FAILED);
+    }
+    Ok(OK)
+}
+
+fn file(data: &DataArgs) -> Result<TokenFile, u8> {
+    let overrides = Overrides {
+        config: data.config.clone(),
+        data_dir: data.data_dir.clone(),
+        ..Overrides::default()
+    };
+    let configuration = Configuration::load(&overrides).map_err(|error| {
+        print_error(&error);
+        WRONG_USE
+    })?;
+    Ok(TokenFile::new(&configuration.data_dir, Clock::system()))
+}
+
+fn failed(error: impl std::error::Error + 'static) -> u8 {
+    print_error(&error);
+    FAILED
+}
