@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Restore(FilesArgs),
     /// Set a project's status
     Status(StatusArgs),
+    /// Explain who answers for a project, and which rule keeps which of its files out, tier by tier
+    Why(WhyArgs),
     /// Show everything that is recorded of a project, deleted files too
     Show(ShowArgs),
 }
@@ -186,6 +188,14 @@ pub(crate) struct StatusArgs {
     /// Why; installers show it
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The project, or one release of it: flask, flask==3.0.0
+    pub(crate) requirement: String,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

@@ -7,6 +7,7 @@ mod manage_command;
 mod serve_command;
 mod server;
 mod token_command;
+mod why_command;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             )
         }
         Command::Show(options) => manage_command::show(&options),
+        Command::Why(options) => why_command::why(&options),
     };
     ExitCode::from(code)
 }

@@ -13,6 +13,7 @@
 //! | [`CachedSource`](cached_source::CachedSource) | a [store](store::DiskStore) in front of another source |
 //! | [`MirroredSource`](mirrored_source::MirroredSource) | the first of several equals that can tell |
 //! | [`ChainedSource`](chained_source::ChainedSource) | the first source that owns a name (the guard) |
+//! | [`PolicySource`](policy_source::PolicySource) | the source behind, as far as rules allow |
 //! | [`PrefetchingSource`](prefetching_source::PrefetchingSource) | the source behind, which it asks ahead of installers |
 //!
 //! # A tier in twenty lines
@@ -58,6 +59,7 @@
 //! The library reads no environment variables (but for the proxy and certificate ones that every HTTP client
 //! honours) and writes nowhere but below the directories it is given.
 
+mod alarm;
 pub mod archive;
 pub mod cached_source;
 pub mod chained_source;
@@ -69,10 +71,12 @@ pub mod hosted_source;
 pub mod http_source;
 pub mod mirrored_source;
 pub mod model;
+pub mod policy_source;
 pub mod prefetching_source;
 mod resilience;
 pub mod simple;
 pub mod source;
 pub mod store;
 
+pub use alarm::{Alarm, AlarmKind, Alarms};
 pub use clock::Clock;

@@ -1,16 +1,17 @@
 //! A request's way: which index, which route, who asks, then reading, uploading or managing; and a line in the log.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
+use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pypicache_core::source::{Ask, Outcome, Step, Trail};
 
 use crate::access::{Caller, Refusal, Scope};
 use crate::ask::ask_of;
+use crate::asker::{Asker, Client, REQUEST_ID, request_id};
+use crate::audit::Event;
 use crate::problem::{failed, nothing, problem, refused};
 use crate::read::Question;
 use crate::respond::{self, Reply, full, insert};
@@ -21,30 +22,24 @@ use crate::{front_page, manage, metrics, upload};
 /// How much of a `User-Agent` is logged.
 const AGENT_LENGTH: usize = 100;
 
-/// From where somebody asks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client {
-    pub(crate) address: IpAddr,
-    /// Whether that is this machine.
-    pub(crate) is_neighbour: bool,
-}
-
 /// Answers one request, and writes one line to the log.
 pub(crate) async fn handle(site: &Site, client: Client, request: Request<Incoming>) -> Reply {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
-    let (mut response, trail) = answer(site, client, &head, body).await;
+    let id = request_id(&head.headers, &site.pseudonym);
+    let (mut response, trail) = answer(site, client, &id, &head, body).await;
     if head.method == Method::HEAD {
         response = respond::without_body(response);
     }
     respond::add_trail(&mut response, &trail, &site.pseudonym);
     insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
-    note(&head, response.status(), &trail, begun);
+    note(&head, &id, response.status(), &trail, begun);
+    response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
 /// The line in the log: always for what reached an upstream or went wrong, for plain hits with `--verbose` only.
-fn note(head: &Parts, status: StatusCode, trail: &Trail, begun: Instant) {
+fn note(head: &Parts, id: &HeaderValue, status: StatusCode, trail: &Trail, begun: Instant) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -54,6 +49,7 @@ fn note(head: &Parts, status: StatusCode, trail: &Trail, begun: Instant) {
                 status = status.as_u16(),
                 micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
                 cache = %trail,
+                request = id.to_str().unwrap_or_default(),
                 agent = agent_of(&head.headers),
             )
         };
@@ -73,7 +69,13 @@ fn agent_of(headers: &HeaderMap) -> &str {
     &agent[..agent.floor_char_boundary(AGENT_LENGTH)]
 }
 
-async fn answer(site: &Site, client: Client, head: &Parts, body: Incoming) -> (Reply, Trail) {
+async fn answer(
+    site: &Site,
+    client: Client,
+    id: &HeaderValue,
+    head: &Parts,
+    body: Incoming,
+) -> (Reply, Trail) {
     let Some((number, path)) = site.index_of(head.uri.path()) else {
         return (nothing(), Trail::default());
     };
@@ -85,22 +87,31 @@ async fn answer(site: &Site, client: Client, head: &Parts, body: Incoming) -> (R
     if !route.takes(&head.method) {
         return (wrong_method(&route), Trail::default());
     }
-    let caller = match admitted(site, index, client, &route, head) {
-        Ok(caller) => caller,
-        Err(refusal) if head.method == Method::POST => {
-            return (upload::turned_away(&refusal, head, body).await, Trail::default());
-        }
-        Err(refusal) => return (refused(&head.headers, &refusal), Trail::default()),
+    let mut asker = Asker {
+        client,
+        caller: Caller::Anybody,
+        request: id.clone(),
     };
+    if let Err(refusal) = admit(site, index, &route, head, &mut asker) {
+        note_refusal(site, &asker, head, &refusal);
+        let response = match head.method {
+            Method::POST => upload::turned_away(&refusal, head, body).await,
+            _ => refused(&head.headers, &refusal),
+        };
+        return (response, Trail::default());
+    }
     let ask = match ask_of(&site.pseudonym, &head.headers, path) {
-        Ok(ask) => Ask { view, ..ask },
+        Ok(ask) => Ask {
+            view,
+            request: Some(id.clone()),
+            ..ask
+        },
         Err(error) => return (failed(&error), Trail::default()),
     };
     let question = Question {
         site,
         index: number,
-        client,
-        caller: &caller,
+        asker: &asker,
         ask,
         head,
     };
@@ -111,35 +122,41 @@ async fn answer(site: &Site, client: Client, head: &Parts, body: Incoming) -> (R
     (response, trail)
 }
 
-/// Who asks, if they may do that at all. Where everybody may, nobody is asked who they are.
-fn admitted(
-    site: &Site,
-    index: &Index,
-    client: Client,
-    route: &Route,
-    head: &Parts,
-) -> Result<Caller, Refusal> {
+/// Finds out who asks, and whether they may do that at all. Where everybody may, nobody is asked who they are.
+fn admit(site: &Site, index: &Index, route: &Route, head: &Parts, asker: &mut Asker) -> Result<(), Refusal> {
     match route.scope(&head.method) {
-        None => Ok(Caller::Anybody),
-        Some(Scope::Read) if index.anonymous_read => Ok(Caller::Anybody),
+        None => Ok(()),
+        Some(Scope::Read) if index.anonymous_read => Ok(()),
         Some(scope) => {
-            let caller = site.access.caller(&head.headers, client.address)?;
-            caller.has(scope).map(|()| caller)
+            asker.caller = site.access.caller(&head.headers, asker.client.address)?;
+            site.note_use(asker);
+            asker.caller.has(scope)
         }
     }
 }
 
+/// Wrong credentials and insufficient ones are written down; none at all are how most clients begin.
+fn note_refusal(site: &Site, asker: &Asker, head: &Parts, refusal: &Refusal) {
+    if head.headers.contains_key(AUTHORIZATION) {
+        site.note(&Event {
+            detail: Some(format!("{} {}: {refusal}", head.method, head.uri.path())),
+            ..asker.event("turned-away")
+        });
+    }
+}
+
 async fn dispatch(index: &Index, question: &Question<'_>, route: Route, body: Incoming) -> (Reply, Trail) {
-    let (site, head, caller) = (question.site, question.head, question.caller);
+    let (site, head, asker) = (question.site, question.head, question.asker);
     let is_post = head.method == Method::POST;
     let response = match route {
         Route::Projects => return question.projects().await,
         Route::Page(project) => return question.page(&project).await,
         Route::File(path, sibling) => return question.file(path, sibling).await,
         Route::Provenance(project, file) => return question.provenance(&project, &file).await,
-        Route::Front | Route::Legacy if is_post => upload::upload(index, caller, head, body).await,
-        Route::Project(project) if is_post => manage::change(index, caller, &project, body).await,
-        Route::Project(project) => manage::show(index, caller, &project).await,
+        Route::Front | Route::Legacy if is_post => upload::upload(site, index, asker, head, body).await,
+        Route::Project(project) if is_post => manage::change(site, index, asker, &project, body).await,
+        Route::Project(project) => manage::show(index, &asker.caller, &project).await,
+        Route::Why(project) => question.why(&project).await,
         Route::Front => front_page::front_page(site, &head.headers),
         Route::Metrics => metrics::metrics(site),
         Route::Redirect(to) => redirect(&to),

@@ -22,7 +22,9 @@
 
 pub mod access;
 mod ask;
+mod asker;
 pub mod assemble;
+pub mod audit;
 mod condition;
 pub mod config;
 mod file_body;
@@ -40,6 +42,7 @@ pub mod run;
 mod serve;
 mod site;
 mod upload;
+mod why;
 
 pub use serve::{ServeOptions, serve};
 pub use site::{Hosting, Index, Site};

@@ -19,9 +19,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::access::Caller;
+use crate::asker::Asker;
+use crate::audit::Event;
 use crate::problem::{failed, problem, refused};
 use crate::respond::{Reply, full};
-use crate::site::{Hosting, Index};
+use crate::site::{Hosting, Index, Site};
 
 /// The largest change, in bytes.
 const MAX_CHANGE: usize = 64 * 1024;
@@ -55,28 +57,42 @@ pub(crate) async fn show(index: &Index, caller: &Caller, project: &ProjectName) 
 }
 
 /// Makes a change.
-pub(crate) async fn change(index: &Index, caller: &Caller, project: &ProjectName, body: Incoming) -> Reply {
+pub(crate) async fn change(
+    site: &Site,
+    index: &Index,
+    asker: &Asker,
+    project: &ProjectName,
+    body: Incoming,
+) -> Reply {
     let hosting = match hosting_of(index, project).await {
         Ok(Some(hosting)) => hosting,
         Ok(None) => return unknown(project),
         Err(error) => return failed(&error),
     };
-    if let Some(refusal) = not_covered(caller, project, hosting) {
+    if let Some(refusal) = not_covered(&asker.caller, project, hosting) {
         return refusal;
     }
     let wanted = match wanted(body).await {
         Ok(wanted) => wanted,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, "Not understood", &detail),
     };
-    let by = caller.name().map(str::to_owned);
-    let shown = format!("{wanted:?}");
+    let by = asker.caller.name().map(str::to_owned);
+    let (event, shown) = (event_of(&wanted.change), format!("{wanted:?}"));
     match hosting
         .source
         .change(project, wanted.selection, wanted.change, by)
         .await
     {
         Ok(changed) => {
-            tracing::info!(%project, change = shown, files = changed.len(), by = caller.name().unwrap_or("-"), "changed");
+            tracing::info!(%project, change = shown, files = changed.len(), by = asker.caller.name().unwrap_or("-"), "changed");
+            let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
+            site.note(&Event {
+                project: Some(project.to_string()),
+                file: Some(names.join(" ")).filter(|names| !names.is_empty()),
+                source: Some(hosting.source.name().to_owned()),
+                detail: Some(shown),
+                ..asker.event(event)
+            });
             document(&json!({ "project": project, "changed": changed }))
         }
         Err(error @ ChangeError::Unknown(_)) => {
@@ -88,6 +104,16 @@ pub(crate) async fn change(index: &Index, caller: &Caller, project: &ProjectName
             problem(StatusCode::INSUFFICIENT_STORAGE, "Not kept", detail)
         }
         Err(error) => problem(StatusCode::BAD_REQUEST, "Not possible", &error.to_string()),
+    }
+}
+
+fn event_of(change: &Change) -> &'static str {
+    match change {
+        Change::Yank { .. } => "yank",
+        Change::Unyank => "unyank",
+        Change::Delete => "delete",
+        Change::Restore => "restore",
+        Change::Status { .. } => "status",
     }
 }
 
@@ -129,7 +155,8 @@ fn unknown(project: &ProjectName) -> Reply {
     )
 }
 
-fn document(document: &serde_json::Value) -> Reply {
+/// A JSON document that nobody keeps.
+pub(crate) fn document(document: &serde_json::Value) -> Reply {
     let mut response = Response::new(full(Bytes::from(format!("{document}\n"))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -10,7 +10,7 @@ use pypicache_core::source::{Cause, Freshness, SourceError};
 use serde_json::json;
 
 use crate::access::Refusal;
-use crate::respond::{Reply, full};
+use crate::respond::{RULE, Reply, full, insert};
 
 /// A problem document. `detail` says what failed, where, and what to do.
 pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
@@ -125,6 +125,17 @@ fn wrong_bytes(detail: &str) -> Reply {
     )
 }
 
+/// A rule keeps it out. The tier below has to tell that from wrong credentials, so it is told in a member of its own.
+fn kept_out(detail: &str) -> Reply {
+    let status = StatusCode::FORBIDDEN;
+    let mut response = document(
+        status,
+        json!({ "type": "about:blank", "title": "Kept out by a rule", "status": status.as_u16(), "detail": detail, "cause": "rule" }),
+    );
+    insert(response.headers_mut(), RULE, detail);
+    response
+}
+
 /// A question that could not be answered. Never 404: that would send installers to another index.
 pub(crate) fn failed(error: &SourceError) -> Reply {
     match error {
@@ -137,6 +148,7 @@ pub(crate) fn failed(error: &SourceError) -> Reply {
             "Not held, and the upstream could not tell",
             &error.chain(),
         ),
+        SourceError::Denied { .. } => kept_out(&error.chain()),
         SourceError::NotHeld { .. } => problem(StatusCode::GATEWAY_TIMEOUT, "Not held", &error.chain()),
         SourceError::Loop(_) => problem(StatusCode::LOOP_DETECTED, "Loop of tiers", &error.chain()),
         SourceError::RangeOutside { size } => {

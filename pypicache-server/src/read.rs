@@ -10,21 +10,20 @@ use pypicache_core::source::{
 };
 
 use crate::access::{Caller, Refusal};
-use crate::handle::Client;
+use crate::asker::Asker;
 use crate::negotiate::{Representation, negotiate};
 use crate::problem::{absent, failed, nothing, problem, refused};
 use crate::render::Keep;
 use crate::respond::{self, Reply, full};
 use crate::site::Site;
-use crate::{condition, render};
+use crate::{condition, render, why};
 
 /// A question as it came in: to which index, by whom, how far it may go.
 pub(crate) struct Question<'a> {
     pub(crate) site: &'a Site,
     /// The index's number.
     pub(crate) index: usize,
-    pub(crate) client: Client,
-    pub(crate) caller: &'a Caller,
+    pub(crate) asker: &'a Asker,
     pub(crate) ask: Ask,
     pub(crate) head: &'a Parts,
 }
@@ -43,7 +42,7 @@ impl Question<'_> {
         let Some(representation) = self.representation() else {
             return (not_acceptable(), Trail::default());
         };
-        if let Err(refusal) = may_read_project(self.caller, project) {
+        if let Err(refusal) = may_read_project(&self.asker.caller, project) {
             return self.refused(&refusal);
         }
         let ask = &Ask {
@@ -52,11 +51,11 @@ impl Question<'_> {
         };
         match self.site.indexes[self.index].source.page(project, ask).await {
             Ok(Answer::Found(reply)) => {
-                if let Err(refusal) = may_read_page(self.caller, &reply.page) {
+                if let Err(refusal) = may_read_page(&self.asker.caller, &reply.page) {
                     return self.refused(&refusal);
                 }
                 let (shelf, renderer) = ((self.index, ask.view), &self.site.renderer);
-                let (representation, keep) = match self.client.is_neighbour {
+                let (representation, keep) = match self.asker.client.is_neighbour {
                     true => renderer.for_neighbour(shelf, &reply.page, representation),
                     false => (representation, Keep::Long),
                 };
@@ -84,7 +83,7 @@ impl Question<'_> {
         let Some(representation) = self.representation() else {
             return (not_acceptable(), Trail::default());
         };
-        if let Caller::Known(grant) = self.caller
+        if let Caller::Known(grant) = &self.asker.caller
             && grant.is_limited()
         {
             let detail = format!("The token {:?} is for some projects or sources only.", grant.name);
@@ -112,7 +111,7 @@ impl Question<'_> {
 
     /// A file or a sibling.
     pub(crate) async fn file(&self, path: FilePath, sibling: Sibling) -> (Reply, Trail) {
-        if let Err(refusal) = may_read_file(self.caller, &path) {
+        if let Err(refusal) = may_read_file(&self.asker.caller, &path) {
             return self.refused(&refusal);
         }
         let facts_only = self.head.method == Method::HEAD;
@@ -178,8 +177,8 @@ impl Question<'_> {
             return (not_acceptable(), Trail::default());
         }
         for hosting in &self.site.indexes[self.index].hosting {
-            let may = may_read_project(self.caller, project)
-                .and_then(|()| may_read_source(self.caller, hosting.source.name()));
+            let may = may_read_project(&self.asker.caller, project)
+                .and_then(|()| may_read_source(&self.asker.caller, hosting.source.name()));
             if let Err(refusal) = may {
                 return self.refused(&refusal);
             }
@@ -195,6 +194,15 @@ impl Question<'_> {
             }
         }
         (nothing(), Trail::default())
+    }
+
+    /// Who answers for a project, and what the rules make of its files.
+    pub(crate) async fn why(&self, project: &ProjectName) -> Reply {
+        if let Err(refusal) = may_read_project(&self.asker.caller, project) {
+            return refused(self.headers(), &refusal);
+        }
+        let index = &self.site.indexes[self.index];
+        why::why(self.site, index, project, self.head.uri.query(), &self.ask).await
     }
 
     /// What to write for this client; `None` where it takes nothing that there is.

@@ -26,6 +26,8 @@ pub(crate) type ReplyBody = Either<Full<Bytes>, Either<FileBody, UnsyncBoxBody<B
 pub(crate) type Reply = Response<ReplyBody>;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// Which rules keep something out of the answer, or all of it.
+pub(crate) const RULE: HeaderName = HeaderName::from_static("x-pypicache-rule");
 const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 /// A file's bytes never change under their name.
@@ -142,6 +144,9 @@ pub(crate) fn add_trail(response: &mut Reply, trail: &Trail, pseudonym: &str) {
             .iter()
             .map(|step| format!("\"{pseudonym}/{}\"; {}", step.cache, step.outcome.cache_status())),
     );
+    if let Some(notice) = &trail.notice {
+        insert(response.headers_mut(), RULE, &format!("kept out: {notice}"));
+    }
     if !members.is_empty() {
         insert(response.headers_mut(), CACHE_STATUS, &members.join(", "));
     }

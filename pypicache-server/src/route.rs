@@ -37,6 +37,8 @@ pub(crate) enum Route {
     Legacy,
     /// `-/projects/<project>`: what is recorded of a hosted project, and changes to it.
     Project(ProjectName),
+    /// `-/why/<project>`: who answers for it, and what the rules make of it.
+    Why(ProjectName),
     /// `/metrics`: counters.
     Metrics,
     /// Nothing of ours.
@@ -89,6 +91,8 @@ pub(crate) fn route(path: &str) -> Route {
         provenance(rest).unwrap_or(Route::Nothing)
     } else if let Some(rest) = path.strip_prefix("/-/projects/") {
         decoded_name(rest).map_or(Route::Nothing, Route::Project)
+    } else if let Some(rest) = path.strip_prefix("/-/why/") {
+        decoded_name(rest).map_or(Route::Nothing, Route::Why)
     } else {
         Route::Nothing
     }

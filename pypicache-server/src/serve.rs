@@ -14,7 +14,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::handle::{Client, handle};
+use crate::asker::Client;
+use crate::handle::handle;
 use crate::site::Site;
 
 /// How connections are treated.

@@ -1,14 +1,20 @@
 //! What is served: one or several indexes, who may use them, and who this tier is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pypicache_core::hosted_source::HostedSource;
+use pypicache_core::http_source::HttpSource;
 use pypicache_core::model::{NamePattern, ProjectName};
+use pypicache_core::policy_source::PolicySource;
 use pypicache_core::prefetching_source::PrefetchingSource;
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 
 use crate::access::Access;
+use crate::asker::Asker;
+use crate::audit::{Audit, Event};
 use crate::render::Renderer;
 
 /// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
@@ -20,10 +26,26 @@ pub struct Index {
     pub source: Arc<dyn IndexSource>,
     /// What `source` is, if that asks ahead: its account stands among the metrics.
     pub prefetching: Option<PrefetchingSource>,
+    /// Who answers as far as no rules are concerned: uploads are held against this.
+    pub(crate) behind: Arc<dyn IndexSource>,
+    /// What `source` has in it, if there are rules: it can explain them.
+    pub(crate) policy: Option<PolicySource>,
+    /// What the index is made of, in the order in which the sources are asked.
+    pub(crate) members: Vec<MemberOf>,
     /// Whether it is read without credentials.
     pub anonymous_read: bool,
     /// Where uploads to this index go; the first that a name fits.
     pub hosting: Vec<Hosting>,
+}
+
+/// A source as a part of an index, for explanations.
+#[derive(Debug, Clone)]
+pub(crate) struct MemberOf {
+    pub(crate) name: String,
+    pub(crate) source: Arc<dyn IndexSource>,
+    pub(crate) claims: Vec<NamePattern>,
+    /// What it asks, if it is an upstream.
+    pub(crate) upstreams: Vec<HttpSource>,
 }
 
 /// A hosted source as a part of an index.
@@ -42,7 +64,10 @@ impl Index {
     pub fn new(path: impl Into<String>, source: Arc<dyn IndexSource>) -> Self {
         Self {
             path: path.into(),
+            behind: source.clone(),
             source,
+            policy: None,
+            members: Vec::new(),
             prefetching: None,
             anonymous_read: true,
             hosting: Vec::new(),
@@ -68,6 +93,9 @@ pub struct Site {
     pub(crate) pseudonym: Arc<str>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) access: Access,
+    pub(crate) audit: Option<Audit>,
+    /// Who used credentials from where within the last hour: written down once.
+    uses: moka::sync::Cache<(String, IpAddr), ()>,
     pub(crate) renderer: Renderer,
     store: Option<DiskStore>,
 }
@@ -81,6 +109,11 @@ impl Site {
             pseudonym: pseudonym.into(),
             indexes,
             access: Access::default(),
+            audit: None,
+            uses: moka::sync::Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(Duration::from_secs(3600))
+                .build(),
             renderer: Renderer::new(),
             store: None,
         }
@@ -91,6 +124,30 @@ impl Site {
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
         self
+    }
+
+    /// The same with a log of what is done and refused.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Writes down what happened, where that is wanted.
+    pub(crate) fn note(&self, event: &Event) {
+        if let Some(audit) = &self.audit {
+            audit.note(event);
+        }
+    }
+
+    /// Writes down that credentials are used, once an hour for each place.
+    pub(crate) fn note_use(&self, asker: &Asker) {
+        let Some(name) = asker.caller.name() else { return };
+        let key = (name.to_owned(), asker.client.address);
+        if !self.uses.contains_key(&key) {
+            self.uses.insert(key, ());
+            self.note(&asker.event("token-used"));
+        }
     }
 
     /// The same with the store that its sources keep things in.

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use pypicache_core::Clock;
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
 use pypicache_core::chained_source::{ChainedSource, Member};
 use pypicache_core::conformance::{self, Sample};
 use pypicache_core::disk_source::DiskSource;
+use pypicache_core::hosted_source::{HostedOptions, HostedSource, Upload};
 use pypicache_core::http_source::{ClientOptions, HttpClient, HttpOptions, HttpSource};
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
+use pypicache_core::policy_source::{PolicySource, Rule, Rules, Target, Verdict};
 use pypicache_core::prefetching_source::{PrefetchOptions, PrefetchingSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
@@ -86,6 +89,64 @@ async fn prefetching() {
     let behind = Arc::new(sampled.cached(1, sampled.disk()));
     sampled
         .check(PrefetchingSource::new(behind, PrefetchOptions::default()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosted() {
+    let sampled = Sampled::new();
+    let source = HostedSource::open(
+        "sample",
+        sampled.directory.path().join("hosted"),
+        HostedOptions::default(),
+    )
+    .unwrap();
+    for file in &sampled.sample.files {
+        let mut receiving = source.receive().await.unwrap();
+        receiving.write(&file.bytes).await.unwrap();
+        let upload = Upload {
+            filename: file.filename.clone(),
+            project: file.project.clone(),
+            version: file.filename.version_for(&file.project).unwrap().to_string(),
+            digests: Vec::new(),
+            attestations: None,
+            uploader: None,
+            upload_time: None,
+        };
+        source
+            .publish(upload, receiving.finish().await.unwrap())
+            .await
+            .unwrap();
+    }
+    sampled.check(source.clone()).await;
+    sampled.check(sampled.cached(1, over_http(source).await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_rules_that_keep_nothing_out() {
+    let sampled = Sampled::new();
+    let rule = Rule {
+        name: "none".into(),
+        verdict: Verdict::Deny,
+        targets: vec![Target::parse("*<0.1").unwrap()],
+        kinds: Vec::new(),
+        tags: Vec::new(),
+        reason: None,
+    };
+    let rules = Rules {
+        rules: vec![rule],
+        ..Rules::default()
+    };
+    sampled
+        .check(PolicySource::new(
+            Arc::new(sampled.disk()),
+            rules.clone(),
+            Clock::system(),
+        ))
+        .await;
+    let behind = Arc::new(sampled.cached(1, sampled.disk()));
+    sampled
+        .check(PolicySource::new(behind, rules, Clock::system()))
         .await;
 }
 

@@ -41,12 +41,12 @@ async fn what_twine_and_uv_publish_installs_through_both_tiers() {
     succeeded(&tools.twine_upload(&team.server.legacy(), Some(&token), &paths[..1]));
     assert_eq!(
         names(&team.server, "acme-one").await,
-        [one.filename.clone()],
+        std::slice::from_ref(&one.filename),
         "in the next answer"
     );
     assert_eq!(
         names(&laptop, "acme-one").await,
-        [one.filename.clone()],
+        std::slice::from_ref(&one.filename),
         "through the tier below as well"
     );
     succeeded(&tools.uv_publish(&team.server.legacy(), Some(&token), &paths[1..], &[]));
@@ -171,7 +171,10 @@ async fn yanked_deleted_and_restored_on_the_live_server() {
     );
 
     let _ = team.done(&["delete", "acme-one", "2.0"], &admin);
-    assert_eq!(names(&laptop, "acme-one").await, [old.filename.clone()]);
+    assert_eq!(
+        names(&laptop, "acme-one").await,
+        std::slice::from_ref(&old.filename)
+    );
     let file = team.url(&format!("files/private/acme-one/{}", new.filename));
     assert_eq!(get(&file, &[]).await.status.as_u16(), 404);
     let again = tools.twine_upload(&team.server.legacy(), Some(&developer), &[&paths[1]]);

@@ -249,6 +249,7 @@ impl Shared {
                     size: entry.size,
                     connections: shared.options.connections_per_file,
                     name: shared.name.clone(),
+                    alarms: shared.options.alarms.clone(),
                 });
                 if let Err(error) = order.carry_out(&progress).await {
                     if is_mismatch(&error) {

@@ -10,6 +10,7 @@ use super::blocking::blocking;
 use super::flight::Flight;
 use super::held::{HeldPage, Verdict, changed, judge, missing, offer_metadata};
 use super::{Landed, PageLanding, Shared};
+use crate::AlarmKind;
 use crate::model::{FileEntry, ProjectName, ProjectPage};
 use crate::source::{
     Answer, Ask, Cause, Freshness, IndexSource as _, PageReply, Reach, Sibling, SourceError,
@@ -34,7 +35,7 @@ impl Shared {
             async move {
                 let landing = shared.ask_behind(&project, held, &ask).await;
                 match &landing {
-                    Ok(_) => shared.note_answer(),
+                    Ok(_) | Err(SourceError::Denied { .. }) => shared.note_answer(),
                     Err(error) => {
                         tracing::warn!(%project, source = %shared.name, error = error.chain(), "a page could not be fetched");
                         shared.note_failure();
@@ -164,7 +165,15 @@ impl Shared {
         let mut page = Arc::unwrap_or_clone(page);
         for (number, known) in changed {
             let is_kept = kept.contains(&known.filename);
-            tracing::error!(file = %known.path, source = %self.name, is_kept, "ALARM: the index lists other bytes under a file name that was known");
+            let detail = match is_kept {
+                true => "the index lists other bytes under a file name that was known; the held ones stay",
+                false => {
+                    "the index lists other bytes under a file name that was known; none were held, the new ones are taken"
+                }
+            };
+            self.options
+                .alarms
+                .raise(AlarmKind::OtherBytes, &self.name, &known.path, detail);
             if let Some(file) = page.files.get_mut(number).filter(|_| is_kept) {
                 *file = known;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Clock;
+use crate::{Alarms, Clock};
 
 /// How a [`super::CachedSource`] behaves; the defaults suit PyPI and other tiers alike.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct CacheOptions {
     pub pages_in_memory: u64,
     /// What tells the time.
     pub clock: Clock,
+    /// Who is told of bytes that are not what they should be.
+    pub alarms: Alarms,
 }
 
 impl Default for CacheOptions {
@@ -48,6 +50,7 @@ impl Default for CacheOptions {
             connections_per_file: 4,
             pages_in_memory: 250_000,
             clock: Clock::system(),
+            alarms: Alarms::default(),
         }
     }
 }

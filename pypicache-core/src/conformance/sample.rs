@@ -34,9 +34,9 @@ impl Sample {
         let files = vec![
             wheel("Foo.Bar", "foo_bar", "1.0", 10),
             wheel("Foo.Bar", "foo_bar", "1.1+local.1", 700_000),
-            sdist("foo-bar", "foo_bar-1.0.tar.gz"),
+            sdist("foo-bar", "foo_bar", "1.0"),
             wheel("six", "six", "1.17.0", 0),
-            sdist("alone", "alone-2.tar.gz"),
+            sdist("alone", "alone", "2"),
         ];
         Self { files }
     }
@@ -89,12 +89,26 @@ fn wheel(name: &str, escaped: &str, version: &str, payload: usize) -> SampleFile
     )
 }
 
-/// The bytes of an sdist are nobody's business but its installer's.
-fn sdist(name: &str, filename: &str) -> SampleFile {
+fn sdist(name: &str, stem: &str, version: &str) -> SampleFile {
+    let stem = format!("{stem}-{version}");
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
+    let source = format!("# source of {stem}\n").repeat(2000);
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    let mut archive = tar::Builder::new(gzip);
+    for (path, text) in [("PKG-INFO", metadata), ("setup.py", source)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive
+            .append_data(&mut header, format!("{stem}/{path}"), text.as_bytes())
+            .expect("to memory");
+    }
+    let gzip = archive.into_inner().expect("to memory");
     sample_file(
         name,
-        filename,
-        format!("source of {filename}\n").repeat(2000).into_bytes(),
+        &format!("{stem}.tar.gz"),
+        gzip.finish().expect("to memory"),
         None,
     )
 }

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, VIA};
 use url::Url;
 
 use super::causes::cause_of;
-use super::{Credentials, HttpClient};
-use crate::source::Cause;
+use super::exchange::{Errand, Outcome, Subject};
+use super::{Credentials, HttpClient, HttpSource};
+use crate::model::ProjectName;
+use crate::source::{Ask, Cause};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -41,5 +43,45 @@ impl HttpClient {
             bytes.extend_from_slice(&piece);
         }
         Ok((answer.status(), bytes.into()))
+    }
+}
+
+/// The largest explanation that is read, in bytes.
+const MAX_EXPLANATION: usize = 8 * 1024 * 1024;
+
+impl HttpSource {
+    /// What a tier of ours says of a project (`-/why/<project>` beside its `simple/`); `None` where the upstream is
+    /// none, or cannot tell.
+    pub async fn why(
+        &self,
+        project: &ProjectName,
+        version: Option<&str>,
+        ask: &Ask,
+    ) -> Option<serde_json::Value> {
+        self.tier_files.as_ref()?;
+        let mut url = self.index.join(&format!("../-/why/{project}")).ok()?;
+        if let Some(version) = version {
+            url.query_pairs_mut().append_pair("version", version);
+        }
+        let errand = Errand {
+            asked: "an explanation",
+            method: Method::GET,
+            url,
+            subject: Subject::Page,
+            timeout: ask.patience_within(self.options.page_timeout),
+            dress: &|request| request.header(VIA, ask.via.and(&self.options.pseudonym)),
+        };
+        let Ok(Outcome::Answered(mut answer)) = self.exchange_once(&errand).await else {
+            return None;
+        };
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.chunk().await.ok()? {
+            if bytes.len() + piece.len() > MAX_EXPLANATION {
+                return None;
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        let explained: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        (answer.status().is_success() && explained["tier"].is_string()).then_some(explained)
     }
 }

@@ -54,11 +54,18 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 /// What a status that is no answer means; a tier's own explanation is handed on.
 pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
     let status = response.status();
+    // What a status means where nothing is explained.
+    let unexplained = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Cause::Refused(status)
+        }
+        status => Cause::Status(status),
+    };
     if matches!(
         status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
     ) {
-        return Cause::Refused(status);
+        return unexplained;
     }
     if let Some(wait) = wait_of(response.headers())
         && matches!(
@@ -73,13 +80,13 @@ pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     if content_type.is_none_or(|value| !value.starts_with("application/problem+json")) {
-        return Cause::Status(status);
+        return unexplained;
     }
     let mut body = Vec::new();
     while let Ok(Ok(Some(piece))) = timeout(EXPLANATION_PATIENCE, response.chunk()).await {
         body.extend_from_slice(&piece);
         if body.len() > EXPLANATION_LIMIT {
-            return Cause::Status(status);
+            return unexplained;
         }
     }
     #[derive(serde::Deserialize)]
@@ -89,11 +96,13 @@ pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
         cause: Option<String>,
     }
     let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
-        return Cause::Status(status);
+        return unexplained;
     };
     let detail: String = problem.detail.chars().filter(|c| !c.is_control()).collect();
     match problem.cause.as_deref() {
         Some("mismatch") => Cause::Mismatch(detail.into()),
+        Some("rule") => Cause::Denied(detail.into()),
+        _ if status == StatusCode::FORBIDDEN => unexplained,
         _ => Cause::Relayed(detail.into()),
     }
 }

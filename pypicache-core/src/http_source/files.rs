@@ -8,6 +8,7 @@ use reqwest::{RequestBuilder, Response};
 use url::Url;
 
 use super::HttpSource;
+use super::REQUEST_ID;
 use super::bodies::stream_file;
 use super::causes::explain;
 use super::exchange::{Errand, Outcome, Subject};
@@ -101,10 +102,13 @@ impl HttpSource {
         }
     }
 
-    fn dress_file(&self, request: RequestBuilder, question: &FileQuestion, ask: &Ask) -> RequestBuilder {
-        let request = request
+    fn dress_file(&self, mut request: RequestBuilder, question: &FileQuestion, ask: &Ask) -> RequestBuilder {
+        request = request
             .header(ACCEPT_ENCODING, "identity")
             .header(VIA, ask.via.and(&self.options.pseudonym));
+        if let Some(id) = &ask.request {
+            request = request.header(REQUEST_ID, id.clone());
+        }
         match question.range {
             Some(ByteRange::Between(first, last)) => request.header(RANGE, format!("bytes={first}-{last}")),
             Some(ByteRange::From(first)) => request.header(RANGE, format!("bytes={first}-")),

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderName;
 use url::Url;
 
 pub use client::{ClientError, ClientOptions, HttpClient};
@@ -46,6 +47,9 @@ use ready::LastUse;
 
 /// PyPI's own Simple API: what the upstream alias `pypi` stands for.
 pub const PYPI: &str = "https://pypi.org/simple/";
+
+/// What the log lines of all tiers about one question have in common.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How one upstream is asked.
 #[derive(Debug, Clone)]
@@ -149,7 +153,10 @@ impl HttpSource {
     }
 
     fn failed(&self, asked: impl fmt::Display, cause: Cause) -> SourceError {
-        SourceError::unavailable(asked, &self.label, cause)
+        match cause {
+            Cause::Denied(rule) => SourceError::denied(asked, &format!("{rule} (told by {})", self.label)),
+            cause => SourceError::unavailable(asked, &self.label, cause),
+        }
     }
 }
 

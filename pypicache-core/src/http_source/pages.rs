@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::RequestBuilder;
 use url::Url;
 
+use super::REQUEST_ID;
 use super::bodies::{Buffer, take_page};
 use super::causes::explain;
 use super::exchange::{Errand, Outcome, Subject};
@@ -138,6 +139,9 @@ impl HttpSource {
         request = request
             .header(ACCEPT, simple::ACCEPT)
             .header(VIA, ask.via.and(&self.options.pseudonym));
+        if let Some(id) = &ask.request {
+            request = request.header(REQUEST_ID, id.clone());
+        }
         if ask.reach == Reach::Revalidate {
             request = request.header(CACHE_CONTROL, "no-cache");
         }
@@ -243,6 +247,6 @@ pub(super) fn trail_of(headers: &HeaderMap) -> Trail {
     let received = headers.get("cache-status").and_then(|value| value.to_str().ok());
     Trail {
         received: received.map(Into::into),
-        steps: Vec::new(),
+        ..Trail::default()
     }
 }

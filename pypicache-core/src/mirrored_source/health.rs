@@ -98,7 +98,10 @@ fn sign_of(error: &SourceError) -> Sign {
     let cause = match error {
         SourceError::Unavailable { cause, .. } => cause,
         SourceError::Storage { .. } => return Sign::None,
-        SourceError::NotHeld { .. } | SourceError::Loop(_) | SourceError::RangeOutside { .. } => {
+        SourceError::NotHeld { .. }
+        | SourceError::Denied { .. }
+        | SourceError::Loop(_)
+        | SourceError::RangeOutside { .. } => {
             return Sign::Alive;
         }
     };
@@ -108,7 +111,11 @@ fn sign_of(error: &SourceError) -> Sign {
         }
         Cause::Status(_) | Cause::Nonsense(_) => Sign::Trouble(Trouble::Unwell),
         Cause::Busy { wait, .. } => Sign::Trouble(Trouble::Busy(*wait)),
-        Cause::Relayed(_) | Cause::Refused(_) | Cause::Mismatch(_) | Cause::Forbidden(_) => Sign::Alive,
+        Cause::Relayed(_)
+        | Cause::Denied(_)
+        | Cause::Refused(_)
+        | Cause::Mismatch(_)
+        | Cause::Forbidden(_) => Sign::Alive,
         Cause::Paused { .. } | Cause::Private(_) | Cause::All(_) => Sign::None,
     }
 }

@@ -13,6 +13,8 @@ mod page;
 mod pattern;
 mod project;
 
+pub use pep440_rs::Version;
+
 pub use checksum::{Checksum, ChecksumError};
 pub use digest::{Digests, ParseDigestError, Sha256, Sha256Hasher};
 pub use file_name::{FileKind, FileName, InvalidFileName};

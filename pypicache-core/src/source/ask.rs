@@ -27,6 +27,8 @@ pub struct Ask {
     pub leg: Option<Arc<str>>,
     /// What the client says it is (`User-Agent`), as received; for guesses only.
     pub agent: Option<HeaderValue>,
+    /// What the log lines of all tiers about this question have in common (`X-Request-Id`).
+    pub request: Option<HeaderValue>,
 }
 
 /// How much shorter each tier waits than the one below it, so that the one that waits in vain tells the others why.

@@ -24,6 +24,14 @@ pub enum SourceError {
         /// What was asked for.
         asked: Arc<str>,
     },
+    /// A rule of this tier, or of one above, keeps it out. Nobody else is to be asked, and it is not absent either.
+    #[error("{asked} is kept out by a rule: {rule}")]
+    Denied {
+        /// What was asked for.
+        asked: Arc<str>,
+        /// Which rule at which tier, and why.
+        rule: Arc<str>,
+    },
     /// The question came back to a tier that it had passed.
     #[error("the upstreams form a loop: {0}")]
     Loop(
@@ -105,6 +113,9 @@ pub enum Cause {
     /// Every upstream of the source failed; the last word of each, in order.
     #[error("{0}")]
     All(Arc<str>),
+    /// A rule of the tier above keeps it out (403), with its explanation.
+    #[error("{0}")]
+    Denied(Arc<str>),
     /// The tier above said that it could not tell (504), with its own explanation.
     #[error("it could not tell either: {0}")]
     Relayed(Arc<str>),
@@ -118,6 +129,15 @@ impl SourceError {
             asked: asked.to_string().into(),
             upstream: upstream.clone(),
             cause,
+        }
+    }
+
+    /// "Kept out by a rule".
+    #[must_use]
+    pub fn denied(asked: impl std::fmt::Display, rule: &str) -> Self {
+        Self::Denied {
+            asked: asked.to_string().into(),
+            rule: rule.into(),
         }
     }
 

@@ -107,6 +107,8 @@ pub struct Trail {
     pub received: Option<Arc<str>>,
     /// This tier's caches.
     pub steps: Vec<Step>,
+    /// How much of the answer rules of this tier keep out, in words for the client.
+    pub notice: Option<Arc<str>>,
 }
 
 impl Trail {

@@ -11,6 +11,7 @@ mod attempts;
 mod grant;
 pub mod tokens;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,6 +46,20 @@ pub(crate) enum Refusal {
     TooOften(Duration),
     /// Right ones that do not allow this: 403.
     NotAllowed(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(detail) => f.write_str(detail),
+            Self::TooOften(wait) => write!(
+                f,
+                "too many wrong credentials, to be tried again in {} s",
+                wait.as_secs().max(1)
+            ),
+            Self::NotAllowed(detail) => f.write_str(detail),
+        }
+    }
 }
 
 /// The rules of one server.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use pypicache_core::cached_source::{Files, Retention, Unreachable};
 use pypicache_core::http_source::Forbidden;
+use pypicache_core::model::FileKind;
+use pypicache_core::policy_source::{Undated, YankedFiles};
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
@@ -26,6 +28,7 @@ pub(super) struct RawConfiguration {
     pub(super) access: RawAccess,
     #[serde(default)]
     pub(super) tls: RawTls,
+    pub(super) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(super) source: Vec<Spanned<RawSource>>,
     #[serde(default)]
@@ -50,6 +53,53 @@ pub(super) struct RawData {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawAccess {
     pub(super) anonymous_read: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPolicy {
+    pub(super) cool_down: Option<Spanned<RawDuration>>,
+    #[serde(default)]
+    pub(super) cool_down_exempt: Vec<Spanned<String>>,
+    pub(super) undated: Option<RawUndated>,
+    pub(super) max_file_size: Option<Spanned<RawSize>>,
+    pub(super) yanked: Option<RawYanked>,
+    #[serde(default)]
+    pub(super) dry_run: bool,
+    #[serde(default)]
+    pub(super) rule: Vec<Spanned<RawRule>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRule {
+    pub(super) name: Option<String>,
+    pub(super) allow: Option<Vec<Spanned<String>>>,
+    pub(super) deny: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) files: Vec<RawKind>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    pub(super) reason: Option<String>,
+}
+
+/// Kinds of files, in pip's words.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawKind {
+    Wheel,
+    Sdist,
+    Other,
+}
+
+impl RawKind {
+    pub(super) fn kinds(self) -> &'static [FileKind] {
+        match self {
+            Self::Wheel => &[FileKind::Wheel],
+            Self::Sdist => &[FileKind::Sdist],
+            Self::Other => &[FileKind::Legacy],
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +165,8 @@ words!(RawForbidden for Forbidden: Refused, Absent);
 words!(RawVanished for Retention: Keep, Mark, Drop);
 words!(RawUnreachable for Unreachable: Everything, Held);
 words!(RawFiles for Files: Store, Stream);
+words!(RawUndated for Undated: Deny, Allow);
+words!(RawYanked for YankedFiles: Listed, Locked, Never);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -8,6 +8,7 @@
 
 pub mod duration;
 mod file;
+mod policy;
 mod resolve;
 mod size;
 mod source;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use pypicache_core::cached_source::{Files, Retention, Unreachable};
 use pypicache_core::http_source::{Credentials, Forbidden};
 use pypicache_core::model::NamePattern;
+use pypicache_core::policy_source::Rules;
 use url::Url;
 
 /// Everything that one server needs to know, checked.
@@ -47,6 +49,8 @@ pub struct Configuration {
     pub ca_file: Option<PathBuf>,
     /// Where passwords for upstreams may stand.
     pub netrc: Option<PathBuf>,
+    /// What may be seen, in all indexes.
+    pub policy: Option<Rules>,
     /// In order: the first that owns a name answers for it.
     pub sources: Vec<SourceConfiguration>,
     /// Further indexes beside the one at the root.

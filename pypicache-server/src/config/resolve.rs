@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::file::{ConfigFile, RawIndex, RawSize};
 use super::{
     ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind,
-    UpstreamConfiguration, size, source, upstream,
+    UpstreamConfiguration, policy, size, source, upstream,
 };
 
 /// Where to listen without being told.
@@ -103,6 +103,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
         anonymous_read,
         offline: overrides.offline || file.raw.offline.unwrap_or(false),
         prefetch: file.raw.prefetch.unwrap_or(true),
+        policy: policy::resolve(file, own_sources(&sources))?,
         max_size: bytes(file, "cache.max-size", &file.raw.cache.max_size)?,
         ca_file: file.raw.tls.ca_file.as_deref().map(|path| file.beside(path)),
         netrc: netrc(),
@@ -151,6 +152,16 @@ fn cache_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, Config
             Ok(base.cache_dir().join("pypicache"))
         }
     }
+}
+
+/// Sources that are their files' origin: nobody else tells how old these are.
+fn own_sources(sources: &[SourceConfiguration]) -> Vec<String> {
+    let is_own = |source: &&SourceConfiguration| !matches!(source.kind, SourceKind::Upstream(_));
+    sources
+        .iter()
+        .filter(is_own)
+        .map(|source| source.name.clone())
+        .collect()
 }
 
 fn data_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, ConfigError> {

@@ -119,7 +119,11 @@ pub(super) fn time_or(
     raw.as_ref().map_or(Ok(usual), |given| time(file, key, given))
 }
 
-fn time(file: &ConfigFile, key: &str, given: &Spanned<RawDuration>) -> Result<Duration, ConfigError> {
+pub(super) fn time(
+    file: &ConfigFile,
+    key: &str,
+    given: &Spanned<RawDuration>,
+) -> Result<Duration, ConfigError> {
     let parsed = match given.get_ref() {
         RawDuration::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
         RawDuration::Text(text) => duration::parse(text),

@@ -23,9 +23,11 @@ use pypicache_core::source::{Answer, Ask, IndexSource as _, SourceError};
 use serde_json::json;
 
 use crate::access::{Caller, Refusal};
+use crate::asker::Asker;
+use crate::audit::Event;
 use crate::problem::{refused, told};
 use crate::respond::{Reply, full};
-use crate::site::{Hosting, Index};
+use crate::site::{Hosting, Index, Site};
 use form::{Form, FormError};
 
 /// What a form takes beside its file, in bytes.
@@ -41,7 +43,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(20);
 type Denied = (StatusCode, String);
 
 /// Answers an upload. The caller has the scope for it.
-pub(crate) async fn upload(index: &Index, caller: &Caller, head: &Parts, body: Incoming) -> Reply {
+pub(crate) async fn upload(site: &Site, index: &Index, asker: &Asker, head: &Parts, body: Incoming) -> Reply {
     let Some(first) = index.hosting.first() else {
         let detail =
             "This index has no hosted source: add a [[source]] with hosted = true to its configuration.";
@@ -68,7 +70,7 @@ pub(crate) async fn upload(index: &Index, caller: &Caller, head: &Parts, body: I
         .and_then(|value| value.to_str().ok());
     let form = Form::read(body, content_type.unwrap_or_default(), &first.source, limit).await;
     let done = match form {
-        Ok(form) => publish(index, caller, form).await,
+        Ok(form) => publish(site, index, asker, form).await,
         Err(error) => Err(form_denied(error)),
     };
     match done {
@@ -79,7 +81,11 @@ pub(crate) async fn upload(index: &Index, caller: &Caller, head: &Parts, body: I
             response
         }
         Err((status, detail)) => {
-            tracing::info!(%status, detail, by = caller.name().unwrap_or("-"), "an upload was refused");
+            site.note(&Event {
+                detail: Some(format!("{}: {detail}", status.as_u16())),
+                ..asker.event("upload-refused")
+            });
+            tracing::info!(%status, detail, by = asker.caller.name().unwrap_or("-"), "an upload was refused");
             let mut response = told(&head.headers, status, title(status), &detail);
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 response
@@ -115,7 +121,8 @@ async fn drain(head: &Parts, mut body: Incoming) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-async fn publish(index: &Index, caller: &Caller, mut form: Form) -> Result<String, Denied> {
+async fn publish(site: &Site, index: &Index, asker: &Asker, mut form: Form) -> Result<String, Denied> {
+    let caller = &asker.caller;
     let content = form.content.take();
     let (spelled, received) = content.ok_or_else(|| bad("the form has no file (field content)"))?;
     if form.text(":action").is_some_and(|action| action != "file_upload") {
@@ -136,7 +143,7 @@ async fn publish(index: &Index, caller: &Caller, mut form: Form) -> Result<Strin
     }
     let upload = described(&form, &spelled, project, caller)?;
     is_ours(index, hosting, &upload.project).await?;
-    offer(hosting, upload, received).await
+    offer(site, hosting, asker, upload, received).await
 }
 
 fn may_upload(caller: &Caller, project: &ProjectName, hosting: &Hosting) -> Result<(), Denied> {
@@ -206,7 +213,7 @@ async fn is_ours(index: &Index, hosting: &Hosting, project: &ProjectName) -> Res
     let how = format!(
         "to host it here, claim the name in the configuration (projects = [\"{project}\"] at a hosted source)"
     );
-    match index.source.page(project, &Ask::default()).await {
+    match index.behind.page(project, &Ask::default()).await {
         Ok(Answer::Absent(_)) => Ok(()),
         Ok(_) => Err((
             StatusCode::CONFLICT,
@@ -224,13 +231,25 @@ async fn is_ours(index: &Index, hosting: &Hosting, project: &ProjectName) -> Res
     }
 }
 
-async fn offer(hosting: &Hosting, upload: Upload, received: Received) -> Result<String, Denied> {
-    let (filename, uploader) = (upload.filename.clone(), upload.uploader.clone());
+async fn offer(
+    site: &Site,
+    hosting: &Hosting,
+    asker: &Asker,
+    upload: Upload,
+    received: Received,
+) -> Result<String, Denied> {
+    let (filename, project) = (upload.filename.clone(), upload.project.clone());
     let source = hosting.source.name();
     match hosting.source.publish(upload, received).await {
         Ok(Published::New(sha256)) => {
-            let by = uploader.as_deref().unwrap_or("-");
-            tracing::info!(file = %filename, source, %sha256, by, "uploaded");
+            tracing::info!(file = %filename, source, %sha256, by = asker.caller.name().unwrap_or("-"), "uploaded");
+            site.note(&Event {
+                project: Some(project.to_string()),
+                file: Some(filename.to_string()),
+                sha256: Some(sha256.to_hex()),
+                source: Some(source.to_owned()),
+                ..asker.event("upload")
+            });
             Ok(format!("{filename} is offered from now on (sha256 {sha256}).\n"))
         }
         Ok(Published::Known(sha256)) => Ok(format!(

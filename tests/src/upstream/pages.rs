@@ -20,7 +20,7 @@ pub(super) fn json(project: &str, packages: &[Package], files: &str, signature: 
     let query = signature.map_or_else(String::new, |signature| format!("?sig={signature}"));
     let mut versions: Vec<_> = packages
         .iter()
-        .filter_map(|package| package.filename.split('-').nth(1))
+        .filter_map(|package| Some(package.filename.split('-').nth(1)?.trim_end_matches(".tar.gz")))
         .collect();
     versions.dedup();
     let document = json!({

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::blocking::blocking;
+use crate::Alarms;
 use crate::model::{Checksum, Digests};
 use crate::source::{
     Ask, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource, SourceError,
@@ -81,6 +82,8 @@ pub(super) struct Order {
     pub(super) connections: u32,
     /// Named in errors.
     pub(super) name: Arc<str>,
+    /// Who is told of wrong bytes.
+    pub(super) alarms: Alarms,
 }
 
 impl Order {

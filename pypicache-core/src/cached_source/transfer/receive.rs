@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::stretches::{Stretch, Stretches};
 use super::written::Written;
 use super::{Order, Progress, State};
+use crate::AlarmKind;
 use crate::model::Sha256;
 use crate::resilience::{Retry, chance};
 use crate::source::{Answer, Cause, FileReply, SourceError};
@@ -300,7 +301,10 @@ impl Order {
         match written.check() {
             Ok(sha256) => Ok((written, sha256)),
             Err(error) => {
-                tracing::error!(file = %self.question.path, source = %self.name, %error, "ALARM: an upstream sent other bytes than its page promises; nothing was kept");
+                let detail =
+                    format!("an upstream sent other bytes than its page promises, nothing was kept: {error}");
+                self.alarms
+                    .raise(AlarmKind::WrongBytes, &self.name, &self.question.path, detail);
                 written.discard();
                 Err(self.failed(Cause::Mismatch(error.to_string().into())))
             }

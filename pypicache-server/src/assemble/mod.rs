@@ -1,0 +1,70 @@
+//! From a configuration to a site: the one place that knows every kind of source.
+//!
+//! `sources` makes each source of the configuration, `index` puts them together: a chain (the guard), rules in front
+//! of it, asking ahead in front of these.
+
+mod index;
+mod sources;
+
+use pypicache_core::Clock;
+use pypicache_core::http_source::{ClientError, NetrcError};
+use pypicache_core::store::StoreError;
+
+use crate::Site;
+use crate::access::Access;
+use crate::access::tokens::TokenFile;
+use crate::config::Configuration;
+use index::index;
+use sources::Workshop;
+
+/// Why a configuration that reads well cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// The cache directory.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// TLS, or the extra certificate authorities.
+    #[error("upstreams cannot be reached")]
+    Client(#[from] ClientError),
+    /// A directory of packages.
+    #[error("the directory {path} of source {name:?} cannot be made")]
+    Directory {
+        /// The source.
+        name: String,
+        /// Its directory.
+        path: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The netrc file.
+    #[error("passwords for upstreams cannot be looked up")]
+    Netrc(#[from] NetrcError),
+}
+
+/// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
+pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, AssembleError> {
+    let mut workshop = Workshop::open(configuration, clock.clone())?;
+    let made = configuration.sources.iter().map(|source| workshop.make(source));
+    let made = made.collect::<Result<Vec<_>, _>>()?;
+    let all: Vec<_> = (0..made.len()).collect();
+    let further = configuration.indexes.iter();
+    let further = further.map(|further| (further.name.clone(), &*further.sources, further.anonymous_read));
+    let root = (String::new(), &*all, configuration.anonymous_read);
+    let indexes: Vec<_> = std::iter::once(root)
+        .chain(further)
+        .map(|(path, numbers, anonymous_read)| {
+            let chosen: Vec<_> = numbers.iter().filter_map(|number| made.get(*number)).collect();
+            index(path, &chosen, anonymous_read, configuration, &clock)
+        })
+        .collect();
+    for index in &indexes {
+        tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");
+    }
+    let access = Access::with_tokens(TokenFile::new(&configuration.data_dir, clock));
+    Ok(Site::new(workshop.pseudonym, indexes)
+        .with_store(workshop.store)
+        .with_access(access)
+        .with_audit(workshop.audit))
+}

@@ -1,0 +1,225 @@
+//! Making the sources of a configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pypicache_core::cached_source::{CacheOptions, CachedSource};
+use pypicache_core::disk_source::DiskSource;
+use pypicache_core::hosted_source::{HostedOptions, HostedSource};
+use pypicache_core::http_source::{ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, Netrc};
+use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
+use pypicache_core::source::IndexSource;
+use pypicache_core::store::DiskStore;
+use pypicache_core::{Alarms, Clock};
+use url::Url;
+
+use super::AssembleError;
+use crate::Hosting;
+use crate::audit::{Audit, Event};
+use crate::config::{
+    Configuration, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration,
+};
+use crate::site::MemberOf;
+
+/// How long a connection to an upstream may take to stand where an equal stands behind it.
+const HASTY_CONNECT: Duration = Duration::from_millis(500);
+
+/// What sources are made with.
+pub(super) struct Workshop {
+    pub(super) store: DiskStore,
+    pub(super) pseudonym: Arc<str>,
+    pub(super) audit: Audit,
+    clients: Clients,
+    netrc: Netrc,
+    offline: bool,
+    prefetch: bool,
+    clock: Clock,
+    hosted_options: HostedOptions,
+}
+
+/// A source, ready to be put into indexes.
+pub(super) struct Made {
+    pub(super) member: MemberOf,
+    /// What it takes, if it takes uploads.
+    pub(super) hosting: Option<Hosting>,
+}
+
+impl Workshop {
+    pub(super) fn open(configuration: &Configuration, clock: Clock) -> Result<Self, AssembleError> {
+        let netrc = configuration.netrc.as_deref();
+        Ok(Self {
+            store: DiskStore::open(&configuration.cache_dir, configuration.max_size)?,
+            pseudonym: pseudonym(),
+            audit: Audit::new(&configuration.data_dir, clock.clone()),
+            clients: Clients {
+                ca_file: configuration.ca_file.clone(),
+                made: BTreeMap::new(),
+            },
+            netrc: netrc.map_or_else(|| Ok(Netrc::default()), Netrc::read)?,
+            offline: configuration.offline,
+            prefetch: configuration.prefetch,
+            hosted_options: HostedOptions {
+                retention: configuration.retention,
+                external_url: configuration.external_url.clone(),
+                clock: clock.clone(),
+            },
+            clock,
+        })
+    }
+
+    pub(super) fn make(&mut self, source: &SourceConfiguration) -> Result<Made, AssembleError> {
+        let (made, upstreams, hosting): (Arc<dyn IndexSource>, _, _) = match &source.kind {
+            SourceKind::Directory(path) => {
+                std::fs::create_dir_all(path).map_err(directory_failed(&source.name, path))?;
+                (Arc::new(DiskSource::new(&source.name, path)), Vec::new(), None)
+            }
+            SourceKind::Hosted(hosted) => {
+                let hosting = self.hosting(source, hosted)?;
+                (Arc::new(hosting.source.clone()), Vec::new(), Some(hosting))
+            }
+            SourceKind::Upstream(upstream) => {
+                let equals = self.equals(&source.name, upstream)?;
+                (self.cached(&source.name, equals.clone(), upstream), equals, None)
+            }
+        };
+        Ok(Made {
+            member: MemberOf {
+                name: source.name.clone(),
+                source: made,
+                claims: source.projects.clone(),
+                upstreams,
+            },
+            hosting,
+        })
+    }
+
+    fn hosting(
+        &self,
+        source: &SourceConfiguration,
+        hosted: &HostedConfiguration,
+    ) -> Result<Hosting, AssembleError> {
+        let opened = HostedSource::open(&source.name, &hosted.dir, self.hosted_options.clone());
+        Ok(Hosting {
+            source: opened.map_err(directory_failed(&source.name, &hosted.dir))?,
+            claims: source.projects.clone(),
+            max_upload_size: hosted.max_upload_size,
+        })
+    }
+
+    fn cached(
+        &self,
+        name: &str,
+        equals: Vec<HttpSource>,
+        upstream: &UpstreamConfiguration,
+    ) -> Arc<dyn IndexSource> {
+        let usual = MirrorOptions::default();
+        let options = MirrorOptions {
+            page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
+            hedge: upstream.hedge,
+            ..usual
+        };
+        let equals = equals
+            .into_iter()
+            .map(|equal| Arc::new(equal) as Arc<dyn IndexSource>);
+        let mirrored = MirroredSource::new(name, equals.collect(), options);
+        let options = self.cache_options(upstream);
+        Arc::new(CachedSource::new(name, mirrored, self.store.clone(), options))
+    }
+
+    fn cache_options(&self, upstream: &UpstreamConfiguration) -> CacheOptions {
+        let usual = CacheOptions::default();
+        CacheOptions {
+            offline: self.offline,
+            max_lifetime: upstream.max_lifetime,
+            negative_lifetime: upstream.negative_lifetime.unwrap_or(usual.negative_lifetime),
+            max_stale: upstream.max_stale,
+            vanished: upstream.vanished,
+            unreachable: upstream.unreachable,
+            files: upstream.files,
+            connections_per_file: upstream
+                .connections_per_file
+                .unwrap_or(usual.connections_per_file),
+            clock: self.clock.clone(),
+            alarms: alarms_to(&self.audit),
+            ..usual
+        }
+    }
+
+    /// Credentials in a URL count before those of the source, and these before the netrc file's.
+    fn equals(
+        &mut self,
+        name: &str,
+        upstream: &UpstreamConfiguration,
+    ) -> Result<Vec<HttpSource>, AssembleError> {
+        let usual = HttpOptions::default();
+        let last = upstream.upstreams.len().saturating_sub(1);
+        let equal = |(number, url): (usize, &Url)| -> Result<HttpSource, AssembleError> {
+            let hasty = (number < last).then_some(HASTY_CONNECT);
+            let client = self.clients.get(upstream.connect_timeout.or(hasty))?;
+            let credentials = upstream.credentials.clone();
+            let options = HttpOptions {
+                pseudonym: self.pseudonym.clone(),
+                credentials: credentials.or_else(|| self.netrc.credentials(url)),
+                page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
+                file_hosts: upstream.file_hosts.clone(),
+                forbidden: upstream.forbidden,
+                make_ready: self.prefetch,
+                ..usual.clone()
+            };
+            Ok(HttpSource::new(name, url.clone(), client, options))
+        };
+        upstream.upstreams.iter().enumerate().map(equal).collect()
+    }
+}
+
+fn directory_failed(name: &str, path: &std::path::Path) -> impl Fn(std::io::Error) -> AssembleError {
+    let (name, path) = (name.to_owned(), path.display().to_string());
+    move |cause| AssembleError::Directory {
+        name: name.clone(),
+        path: path.clone(),
+        cause,
+    }
+}
+
+/// Alarms are written down.
+fn alarms_to(audit: &Audit) -> Alarms {
+    let audit = audit.clone();
+    Alarms::to(move |alarm| {
+        audit.note(&Event {
+            file: Some(alarm.subject.clone()),
+            source: Some(alarm.source.to_string()),
+            detail: Some(format!("{}: {}", alarm.kind, alarm.detail)),
+            ..Event::new("alarm")
+        });
+    })
+}
+
+/// Connection pools, one for each patience with connections.
+struct Clients {
+    ca_file: Option<PathBuf>,
+    made: BTreeMap<Option<Duration>, HttpClient>,
+}
+
+impl Clients {
+    fn get(&mut self, connect_timeout: Option<Duration>) -> Result<HttpClient, ClientError> {
+        if let Some(client) = self.made.get(&connect_timeout) {
+            return Ok(client.clone());
+        }
+        let client = HttpClient::new(ClientOptions {
+            extra_ca_file: self.ca_file.clone(),
+            connect_timeout,
+            ..ClientOptions::default()
+        })?;
+        self.made.insert(connect_timeout, client.clone());
+        Ok(client)
+    }
+}
+
+/// This process's name in `Via`: different in each, so that two tiers of one machine are not taken for a loop.
+fn pseudonym() -> Arc<str> {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    format!("pypicache-{:08x}", random >> 32).into()
+}
