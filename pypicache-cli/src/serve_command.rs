@@ -20,13 +20,20 @@ pub(crate) fn serve(overrides: &Overrides) -> u8 {
             return FAILED;
         }
     };
+    let scheme = if configuration.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let ready = |address| {
         let version = env!("CARGO_PKG_VERSION");
         anstream::eprintln!(
-            "pypicache {version} listening on http://{address}/ (index: http://{address}/simple/)"
+            "pypicache {version} listening on {scheme}://{address}/ (index: {scheme}://{address}/simple/)"
         );
     };
-    match runtime.block_on(run(configuration, ready)) {
+    let overrides = overrides.clone();
+    let load = move || Configuration::load(&overrides);
+    match runtime.block_on(run(configuration, load, ready)) {
         Ok(()) => OK,
         Err(error) => {
             print_error(&error);

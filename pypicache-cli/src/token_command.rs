@@ -5,6 +5,7 @@ use pypicache_core::Clock;
 use pypicache_core::model::NamePattern;
 use pypicache_server::access::tokens::{NewToken, TokenFile, TokenRecord};
 use pypicache_server::access::{Role, Scope};
+use pypicache_server::audit::{Audit, Event};
 use pypicache_server::config::{Configuration, Overrides, duration};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -15,8 +16,10 @@ use crate::{FAILED, OK, WRONG_USE, print_error};
 pub(crate) fn token(command: TokenCommand) -> u8 {
     let done = match command {
         TokenCommand::Create(options) => create(options),
-        TokenCommand::List(options) => file(&options.data).and_then(|file| list(&file, options.json)),
-        TokenCommand::Revoke(options) => file(&options.data).and_then(|file| revoke(&file, &options.token)),
+        TokenCommand::List(options) => file(&options.data).and_then(|(file, _)| list(&file, options.json)),
+        TokenCommand::Revoke(options) => {
+            file(&options.data).and_then(|(file, audit)| revoke(&file, &audit, &options.token))
+        }
     };
     done.unwrap_or_else(|code| code)
 }
@@ -30,7 +33,7 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
     let projects = patterns
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(format!("--project: {error}")))?;
-    let file = file(&options.data)?;
+    let (file, audit) = file(&options.data)?;
     let new = NewToken {
         name: options.name.clone(),
         scopes: scopes(&options),
@@ -44,6 +47,10 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
             .map_err(wrong)?,
     };
     let (record, secret) = file.create(new).map_err(failed)?;
+    audit.note(&Event {
+        detail: Some(format!("{} ({}): {}", record.name, record.id, described(&record))),
+        ..Event::new("token-created")
+    });
     if options.json {
         let document = json!({ "id": record.id, "name": record.name, "token": secret.expose_secret() });
         anstream::println!("{document:#}");
@@ -118,10 +125,14 @@ fn described(token: &TokenRecord) -> String {
     text
 }
 
-fn revoke(file: &TokenFile, token: &str) -> Result<u8, u8> {
+fn revoke(file: &TokenFile, audit: &Audit, token: &str) -> Result<u8, u8> {
     let revoked = file.revoke(token).map_err(failed)?;
     for token in &revoked {
         anstream::eprintln!("revoked {} ({})", token.name, token.id);
+        audit.note(&Event {
+            detail: Some(format!("{} ({})", token.name, token.id)),
+            ..Event::new("token-revoked")
+        });
     }
     if revoked.is_empty() {
         anstream::eprintln!("error: there is no token of the id or name {token:?}; see pypicache token list");
@@ -130,7 +141,8 @@ fn revoke(file: &TokenFile, token: &str) -> Result<u8, u8> {
     Ok(OK)
 }
 
-fn file(data: &DataArgs) -> Result<TokenFile, u8> {
+/// The tokens, and where what is done with them is written down.
+fn file(data: &DataArgs) -> Result<(TokenFile, Audit), u8> {
     let overrides = Overrides {
         config: data.config.clone(),
         data_dir: data.data_dir.clone(),
@@ -140,7 +152,11 @@ fn file(data: &DataArgs) -> Result<TokenFile, u8> {
         print_error(&error);
         WRONG_USE
     })?;
-    Ok(TokenFile::new(&configuration.data_dir, Clock::system()))
+    let dir = &configuration.data_dir;
+    Ok((
+        TokenFile::new(dir, Clock::system()),
+        Audit::new(dir, Clock::system()),
+    ))
 }
 
 fn failed(error: impl std::error::Error + 'static) -> u8 {

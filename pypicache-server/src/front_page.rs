@@ -15,6 +15,10 @@ pub(crate) fn front_page(site: &Site, headers: &HeaderMap) -> Reply {
         .and_then(|value| value.to_str().ok())
         .filter(|host| is_plain(host))
         .unwrap_or("127.0.0.1:6283");
+    let base = match &site.external_url {
+        Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+        None => format!("{}://{host}{}", site.scheme, site.proxies.path_prefix),
+    };
     let further: String = site
         .indexes
         .iter()
@@ -34,7 +38,7 @@ pub(crate) fn front_page(site: &Site, headers: &HeaderMap) -> Reply {
     let page = TEMPLATE
         .replace("{version}", env!("CARGO_PKG_VERSION"))
         .replace("{further}", &further)
-        .replace("{host}", host);
+        .replace("{base}", &html_escape::encode_safe(&base));
     let mut response = Response::new(full(page.into()));
     response
         .headers_mut()

@@ -1,12 +1,13 @@
 //! A request's way: which index, which route, who asks, then reading, uploading or managing; and a line in the log.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use pypicache_core::source::{Ask, Outcome, Step, Trail};
+use pypicache_core::source::{Ask, IndexSource as _, Outcome, Step, Trail, View};
 
 use crate::access::{Caller, Refusal, Scope};
 use crate::ask::ask_of;
@@ -14,7 +15,7 @@ use crate::asker::{Asker, Client, REQUEST_ID, request_id};
 use crate::audit::Event;
 use crate::problem::{failed, nothing, problem, refused};
 use crate::read::Question;
-use crate::respond::{self, Reply, full, insert};
+use crate::respond::{self, RULE, Reply, full, insert};
 use crate::route::{Route, route, view};
 use crate::site::{Index, Site};
 use crate::{front_page, manage, metrics, upload};
@@ -23,16 +24,28 @@ use crate::{front_page, manage, metrics, upload};
 const AGENT_LENGTH: usize = 100;
 
 /// Answers one request, and writes one line to the log.
-pub(crate) async fn handle(site: &Site, client: Client, request: Request<Incoming>) -> Reply {
+pub(crate) async fn handle(site: &Site, peer: IpAddr, request: Request<Incoming>) -> Reply {
     let begun = Instant::now();
     let (head, body) = request.into_parts();
+    let address = site.proxies.client(peer, &head.headers);
+    let client = Client {
+        address,
+        is_neighbour: address.is_loopback(),
+    };
     let id = request_id(&head.headers, &site.pseudonym);
-    let (mut response, trail) = answer(site, client, &id, &head, body).await;
+    let place = place_of(site, &head);
+    let route = place.as_ref().map_or("nothing", |place| place.route.name());
+    let (mut response, trail) = match place {
+        Some(place) => answer(site, client, &id, place, &head, body).await,
+        None => (nothing(), Trail::default()),
+    };
     if head.method == Method::HEAD {
         response = respond::without_body(response);
     }
     respond::add_trail(&mut response, &trail, &site.pseudonym);
     insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
+    site.metrics
+        .note_request(route, response.status(), begun.elapsed(), &trail);
     note(&head, &id, response.status(), &trail, begun);
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -69,18 +82,43 @@ fn agent_of(headers: &HeaderMap) -> &str {
     &agent[..agent.floor_char_boundary(AGENT_LENGTH)]
 }
 
+/// What a request is about.
+struct Place<'a> {
+    /// The index's number.
+    number: usize,
+    view: View,
+    /// Below the index.
+    path: &'a str,
+    route: Route,
+}
+
+fn place_of<'a>(site: &Site, head: &'a Parts) -> Option<Place<'a>> {
+    let (number, path) = site.index_of(site.proxies.strip(head.uri.path()))?;
+    let (view, path) = view(path);
+    let route = route(path);
+    Some(Place {
+        number,
+        view,
+        path,
+        route,
+    })
+}
+
 async fn answer(
     site: &Site,
     client: Client,
     id: &HeaderValue,
+    place: Place<'_>,
     head: &Parts,
     body: Incoming,
 ) -> (Reply, Trail) {
-    let Some((number, path)) = site.index_of(head.uri.path()) else {
-        return (nothing(), Trail::default());
-    };
-    let (view, path) = view(path);
-    let (index, route) = (&site.indexes[number], route(path));
+    let Place {
+        number,
+        view,
+        path,
+        route,
+    } = place;
+    let index = &site.indexes[number];
     if head.method == Method::OPTIONS {
         return (preflight(&route), Trail::default());
     }
@@ -119,6 +157,9 @@ async fn answer(
     if !index.anonymous_read {
         keep_private(&mut response);
     }
+    if response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(RULE) {
+        note_denial(site, &asker, head, &response);
+    }
     (response, trail)
 }
 
@@ -135,8 +176,28 @@ fn admit(site: &Site, index: &Index, route: &Route, head: &Parts, asker: &mut As
     }
 }
 
+/// Somebody asks for what a rule keeps out.
+fn note_denial(site: &Site, asker: &Asker, head: &Parts, response: &Reply) {
+    site.metrics.note_denial("rule");
+    let rule = response.headers().get(RULE).and_then(|value| value.to_str().ok());
+    site.note(&Event {
+        detail: Some(format!(
+            "{} {}: {}",
+            head.method,
+            head.uri.path(),
+            rule.unwrap_or_default()
+        )),
+        ..asker.event("denied")
+    });
+}
+
 /// Wrong credentials and insufficient ones are written down; none at all are how most clients begin.
 fn note_refusal(site: &Site, asker: &Asker, head: &Parts, refusal: &Refusal) {
+    site.metrics.note_denial(match refusal {
+        Refusal::Unknown(_) => "credentials",
+        Refusal::TooOften(_) => "too-often",
+        Refusal::NotAllowed(_) => "scope",
+    });
     if head.headers.contains_key(AUTHORIZATION) {
         site.note(&Event {
             detail: Some(format!("{} {}: {refusal}", head.method, head.uri.path())),
@@ -154,15 +215,37 @@ async fn dispatch(index: &Index, question: &Question<'_>, route: Route, body: In
         Route::File(path, sibling) => return question.file(path, sibling).await,
         Route::Provenance(project, file) => return question.provenance(&project, &file).await,
         Route::Front | Route::Legacy if is_post => upload::upload(site, index, asker, head, body).await,
-        Route::Project(project) if is_post => manage::change(site, index, asker, &project, body).await,
-        Route::Project(project) => manage::show(index, &asker.caller, &project).await,
+        Route::Project(project) if is_post => manage::change(site, index, asker, head, &project, body).await,
+        Route::Project(project) => manage::show(index, &asker.caller, head, &project).await,
         Route::Why(project) => question.why(&project).await,
         Route::Front => front_page::front_page(site, &head.headers),
-        Route::Metrics => metrics::metrics(site),
+        Route::Metrics => metrics::metrics(site).await,
+        Route::Live => health(StatusCode::OK, "live"),
+        Route::Ready => ready(site, index).await,
         Route::Redirect(to) => redirect(&to),
         Route::Legacy | Route::Nothing => nothing(),
     };
     (response, Trail::default())
+}
+
+/// Whether this server can answer and take uploads: what is hosted can be read. (A cache answers without its upstreams.)
+async fn ready(site: &Site, index: &Index) -> Reply {
+    if site.is_stopping() {
+        return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+    }
+    for hosting in &index.hosting {
+        if let Err(error) = hosting.source.projects(&Ask::default()).await {
+            tracing::error!(error = error.chain(), "not ready");
+            return health(StatusCode::SERVICE_UNAVAILABLE, "hosted data cannot be read");
+        }
+    }
+    health(StatusCode::OK, "ready")
+}
+
+fn health(status: StatusCode, word: &'static str) -> Reply {
+    let mut response = manage::document(&serde_json::json!({ "status": word }));
+    *response.status_mut() = status;
+    response
 }
 
 /// What takes credentials is not for caches that others read from (RFC 9111 section 5.2.2.7).

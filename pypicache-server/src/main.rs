@@ -13,10 +13,11 @@ async fn main() -> ExitCode {
         .with_max_level(tracing::Level::INFO)
         .init();
     let config = std::env::args_os().nth(1).map(PathBuf::from);
-    let configuration = match Configuration::load(&Overrides {
+    let overrides = Overrides {
         config,
         ..Overrides::default()
-    }) {
+    };
+    let configuration = match Configuration::load(&overrides) {
         Ok(configuration) => configuration,
         Err(error) => return fail(&error, 2),
     };
@@ -26,7 +27,7 @@ async fn main() -> ExitCode {
             env!("CARGO_PKG_VERSION")
         )
     };
-    match run(configuration, ready).await {
+    match run(configuration, move || Configuration::load(&overrides), ready).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

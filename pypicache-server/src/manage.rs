@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use pypicache_core::hosted_source::{Change, ChangeError, Selection};
 use pypicache_core::model::ProjectName;
@@ -38,13 +39,13 @@ struct Wanted {
 }
 
 /// Answers for a project's record.
-pub(crate) async fn show(index: &Index, caller: &Caller, project: &ProjectName) -> Reply {
+pub(crate) async fn show(index: &Index, caller: &Caller, head: &Parts, project: &ProjectName) -> Reply {
     let hosting = match hosting_of(index, project).await {
         Ok(Some(hosting)) => hosting,
         Ok(None) => return unknown(project),
         Err(error) => return failed(&error),
     };
-    if let Some(refusal) = not_covered(caller, project, hosting) {
+    if let Some(refusal) = not_covered(caller, head, project, hosting) {
         return refusal;
     }
     match hosting.source.record(project).await {
@@ -61,6 +62,7 @@ pub(crate) async fn change(
     site: &Site,
     index: &Index,
     asker: &Asker,
+    head: &Parts,
     project: &ProjectName,
     body: Incoming,
 ) -> Reply {
@@ -69,7 +71,7 @@ pub(crate) async fn change(
         Ok(None) => return unknown(project),
         Err(error) => return failed(&error),
     };
-    if let Some(refusal) = not_covered(&asker.caller, project, hosting) {
+    if let Some(refusal) = not_covered(&asker.caller, head, project, hosting) {
         return refusal;
     }
     let wanted = match wanted(body).await {
@@ -137,14 +139,12 @@ async fn hosting_of<'a>(index: &'a Index, project: &ProjectName) -> Result<Optio
 }
 
 /// The answer where the token is not for this project or source.
-fn not_covered(caller: &Caller, project: &ProjectName, hosting: &Hosting) -> Option<Reply> {
+fn not_covered(caller: &Caller, head: &Parts, project: &ProjectName, hosting: &Hosting) -> Option<Reply> {
     let Caller::Known(grant) = caller else { return None };
     let covered = grant
         .covers_project(project)
         .and_then(|()| grant.covers_source(hosting.source.name()));
-    covered
-        .err()
-        .map(|refusal| refused(&Default::default(), &refusal))
+    covered.err().map(|refusal| refused(&head.headers, &refusal))
 }
 
 fn unknown(project: &ProjectName) -> Reply {

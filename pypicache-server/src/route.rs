@@ -39,6 +39,10 @@ pub(crate) enum Route {
     Project(ProjectName),
     /// `-/why/<project>`: who answers for it, and what the rules make of it.
     Why(ProjectName),
+    /// `-/live`: whether the server runs.
+    Live,
+    /// `-/ready`: whether it can answer.
+    Ready,
     /// `/metrics`: counters.
     Metrics,
     /// Nothing of ours.
@@ -56,6 +60,25 @@ impl Route {
         }
     }
 
+    /// What it is called in metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Projects => "projects",
+            Self::Page(_) => "page",
+            Self::Redirect(_) => "redirect",
+            Self::File(_, Sibling::File) => "file",
+            Self::File(_, Sibling::Metadata) => "metadata",
+            Self::Provenance(..) => "provenance",
+            Self::Legacy => "upload",
+            Self::Project(_) => "manage",
+            Self::Why(_) => "why",
+            Self::Live | Self::Ready => "health",
+            Self::Metrics => "metrics",
+            Self::Nothing => "nothing",
+        }
+    }
+
     /// Whether the method means something here.
     pub(crate) fn takes(&self, method: &Method) -> bool {
         self.methods().split(", ").any(|known| known == method.as_str())
@@ -65,7 +88,7 @@ impl Route {
     pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
         match self {
             Self::Front if method != Method::POST => None,
-            Self::Nothing => None,
+            Self::Nothing | Self::Live | Self::Ready => None,
             Self::Front | Self::Legacy => Some(Scope::Upload),
             Self::Project(_) => Some(Scope::Manage),
             _ => Some(Scope::Read),
@@ -91,6 +114,10 @@ pub(crate) fn route(path: &str) -> Route {
         provenance(rest).unwrap_or(Route::Nothing)
     } else if let Some(rest) = path.strip_prefix("/-/projects/") {
         decoded_name(rest).map_or(Route::Nothing, Route::Project)
+    } else if path == "/-/live" {
+        Route::Live
+    } else if path == "/-/ready" {
+        Route::Ready
     } else if let Some(rest) = path.strip_prefix("/-/why/") {
         decoded_name(rest).map_or(Route::Nothing, Route::Why)
     } else {

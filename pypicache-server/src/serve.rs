@@ -10,23 +10,26 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::asker::Client;
 use crate::handle::handle;
-use crate::site::Site;
+use crate::live::LiveSite;
+use crate::tls::{Tls, too_slow};
 
 /// How connections are treated.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// How many connections are open at once; further ones wait to be accepted.
     pub max_connections: usize,
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send a request's head, and for the TLS handshake.
     pub header_timeout: Duration,
     /// How long responses under way may take once the server is told to stop.
     pub drain_limit: Duration,
+    /// Speak TLS, and nothing else, with this certificate.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServeOptions {
@@ -35,6 +38,7 @@ impl Default for ServeOptions {
             max_connections: 4096,
             header_timeout: Duration::from_secs(30),
             drain_limit: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -54,10 +58,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `site` on `listener` until `shutdown` is done, then lets responses under way finish within the limit.
 pub async fn serve(
     listener: TcpListener,
-    site: Arc<Site>,
+    site: impl Into<LiveSite>,
     options: ServeOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    let site = site.into();
     let connections = Arc::new(Semaphore::new(options.max_connections));
     let graceful = GracefulShutdown::new();
     let builder = builder(&options);
@@ -69,25 +74,24 @@ pub async fn serve(
             accepted = accept(&listener, &connections) => accepted,
         };
         let (stream, permit) = stream;
-        let address = stream
+        let peer = stream
             .peer_addr()
             .map_or(UNKNOWN, |peer| peer.ip().to_canonical());
-        let client = Client {
-            address,
-            is_neighbour: address.is_loopback(),
-        };
-        let site = site.clone();
-        let service = service_fn(move |request| {
-            let site = site.clone();
-            async move { Ok::<_, Infallible>(handle(&site, client, request).await) }
-        });
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let (site, builder, watcher) = (site.clone(), builder.clone(), graceful.watcher());
+        let (tls, limit) = (options.tls.clone(), options.header_timeout);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended badly");
+            let ended = match tls {
+                None => converse(stream, peer, site, &builder, watcher).await,
+                Some(tls) => {
+                    let shaken = tokio::time::timeout(limit, tls.acceptor().accept(stream)).await;
+                    match shaken.unwrap_or_else(|_| Err(too_slow())) {
+                        Ok(stream) => converse(stream, peer, site, &builder, watcher).await,
+                        Err(error) => Err(error.into()),
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended badly");
             }
             drop(permit);
         });
@@ -100,6 +104,24 @@ pub async fn serve(
         tracing::warn!(limit = ?options.drain_limit, "responses under way did not finish in time and are cut off");
     }
     Ok(())
+}
+
+/// One connection, from its first request to its last. The site is looked at anew for each request.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    site: LiveSite,
+    builder: &auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let service = service_fn(move |request| {
+        let site = site.current();
+        async move { Ok::<_, Infallible>(handle(&site, peer, request).await) }
+    });
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
+    watcher.watch(connection).await
 }
 
 /// The next connection, once there is room for one. Errors of single connections end nothing.

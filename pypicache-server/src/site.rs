@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pypicache_core::cached_source::CachedSource;
 use pypicache_core::hosted_source::HostedSource;
 use pypicache_core::http_source::HttpSource;
 use pypicache_core::model::{NamePattern, ProjectName};
@@ -12,9 +14,13 @@ use pypicache_core::prefetching_source::PrefetchingSource;
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 
+use url::Url;
+
 use crate::access::Access;
 use crate::asker::Asker;
 use crate::audit::{Audit, Event};
+use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 use crate::render::Renderer;
 
 /// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
@@ -46,6 +52,8 @@ pub(crate) struct MemberOf {
     pub(crate) claims: Vec<NamePattern>,
     /// What it asks, if it is an upstream.
     pub(crate) upstreams: Vec<HttpSource>,
+    /// The cache in front of these.
+    pub(crate) cached: Option<CachedSource>,
 }
 
 /// A hosted source as a part of an index.
@@ -93,11 +101,17 @@ pub struct Site {
     pub(crate) pseudonym: Arc<str>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) access: Access,
+    pub(crate) proxies: Proxies,
+    /// Where it is reached from outside, as far as that was said.
+    pub(crate) external_url: Option<Url>,
+    pub(crate) scheme: &'static str,
+    pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
     /// Who used credentials from where within the last hour: written down once.
     uses: moka::sync::Cache<(String, IpAddr), ()>,
     pub(crate) renderer: Renderer,
-    store: Option<DiskStore>,
+    pub(crate) store: Option<DiskStore>,
+    is_stopping: AtomicBool,
 }
 
 impl Site {
@@ -109,6 +123,10 @@ impl Site {
             pseudonym: pseudonym.into(),
             indexes,
             access: Access::default(),
+            proxies: Proxies::default(),
+            external_url: None,
+            scheme: "http",
+            metrics: Metrics::default(),
             audit: None,
             uses: moka::sync::Cache::builder()
                 .max_capacity(10_000)
@@ -116,6 +134,7 @@ impl Site {
                 .build(),
             renderer: Renderer::new(),
             store: None,
+            is_stopping: AtomicBool::new(false),
         }
     }
 
@@ -123,6 +142,22 @@ impl Site {
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// The same as it is reached: behind reverse proxies, by TLS, under a name of its own. (What speaks TLS is
+    /// [`ServeOptions::tls`](crate::ServeOptions); this is for links.)
+    #[must_use]
+    pub fn reached(mut self, proxies: Proxies, is_tls: bool, external_url: Option<Url>) -> Self {
+        self.proxies = proxies;
+        self.scheme = if is_tls { "https" } else { "http" };
+        self.external_url = external_url;
+        self
+    }
+
+    /// The same, counted together with what was counted before.
+    pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -155,6 +190,21 @@ impl Site {
     pub fn with_store(mut self, store: DiskStore) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// Says at `/-/ready` from now on that there is not much time left. For load balancers.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Every hosted source, once.
+    pub(crate) fn hosting(&self) -> impl Iterator<Item = &Hosting> {
+        // Every source is a part of the index at the root.
+        self.indexes.first().into_iter().flat_map(|root| &root.hosting)
     }
 
     /// Done when what went out is written down as well. For a server that stops.

@@ -1,7 +1,7 @@
 //! A plain HTTP client: no redirects, no decompression, every header as it came.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -56,6 +56,15 @@ pub async fn breaks_off(url: &Url) -> bool {
 }
 
 async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response<Incoming>, Error> {
+    try_send(method, url, headers, Bytes::new()).await
+}
+
+async fn try_send(
+    method: Method,
+    url: &Url,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Result<Response<Incoming>, Error> {
     let address = (url.host_str().unwrap(), url.port_or_known_default().unwrap());
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -68,13 +77,22 @@ async fn try_open(method: Method, url: &Url, headers: &[(&str, &str)]) -> Result
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let request = request.body(Full::new(body)).unwrap();
     Ok(sender.send_request(request).await?)
 }
 
 /// Sends a request and takes the whole response in.
 pub async fn send(method: Method, url: &Url, headers: &[(&str, &str)]) -> Reply {
-    let (head, body) = open(method, url, headers).await.into_parts();
+    whole(open(method, url, headers).await).await
+}
+
+/// POST.
+pub async fn post(url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
+    whole(try_send(Method::POST, url, headers, body.into()).await.unwrap()).await
+}
+
+async fn whole(response: Response<Incoming>) -> Reply {
+    let (head, body) = response.into_parts();
     let body = body
         .collect()
         .await

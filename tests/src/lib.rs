@@ -9,6 +9,8 @@
 //! * [`virtually`]: time that goes on only while nothing else does.
 //! * [`laboratory`]: the three of them put together.
 //! * [`team`]: a team's server with hosted projects, tokens for it, and a laptop's cache in front.
+//! * [`form`]: uploads by hand.
+//! * [`nginx`]: a real nginx in front of a server.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
 //! The tests themselves are in `tests/tests/`. Nothing here is part of what users get.
@@ -20,7 +22,9 @@
 )]
 
 pub mod client;
+pub mod form;
 pub mod laboratory;
+pub mod nginx;
 pub mod package;
 pub mod process;
 pub mod python;

@@ -19,6 +19,8 @@ const TOOLS: [&str; 3] = ["pip==26.3", "uv==0.13.8", "twine==7.0.0"];
 pub struct Environment {
     home: PathBuf,
     root: PathBuf,
+    /// A PEM file of the certificate authorities that the tools trust; the system's where there is none.
+    authorities: Option<PathBuf>,
 }
 
 impl Environment {
@@ -28,6 +30,7 @@ impl Environment {
         let environment = Self {
             home: directory.to_owned(),
             root: directory.join(name),
+            authorities: None,
         };
         let output = environment.run(
             tool("uv")
@@ -36,6 +39,13 @@ impl Environment {
         );
         assert!(output.status.success(), "{}", text(&output));
         environment
+    }
+
+    /// The same, with tools that trust these certificate authorities.
+    #[must_use]
+    pub fn trusting(mut self, authorities: &Path) -> Self {
+        self.authorities = Some(authorities.to_owned());
+        self
     }
 
     /// `pip install --index-url INDEX ARGUMENTS`.
@@ -144,6 +154,12 @@ impl Environment {
 
     fn run(&self, command: &mut Command) -> Output {
         let kept = ["PATH"].map(|name| (name, std::env::var_os(name).unwrap_or_default()));
+        if let Some(authorities) = &self.authorities {
+            // uv and OpenSSL, pip, twine.
+            for name in ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "TWINE_CERT"] {
+                command.env(name, authorities);
+            }
+        }
         let set: Vec<_> = command
             .get_envs()
             .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))

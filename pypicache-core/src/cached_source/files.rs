@@ -251,7 +251,14 @@ impl Shared {
                     name: shared.name.clone(),
                     alarms: shared.options.alarms.clone(),
                 });
-                if let Err(error) = order.carry_out(&progress).await {
+                shared.account.note_begin();
+                let carried = order.carry_out(&progress).await;
+                let whole = match &progress.borrow().state {
+                    State::Done(held) => Some(held.size),
+                    _ => None,
+                };
+                shared.account.note_end(whole);
+                if let Err(error) = carried {
                     if is_mismatch(&error) {
                         let wrong = (Instant::now(), error.clone());
                         shared.mistrusted.insert(entry.path.clone(), wrong);

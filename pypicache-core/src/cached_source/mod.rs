@@ -14,6 +14,7 @@
 //! | page | at once | confirmed, or with its age | fetched, or "could not tell" |
 //! | file | at once | (files do not age) | streamed while it is fetched, verified at the end |
 
+mod account;
 mod blocking;
 mod entries;
 mod files;
@@ -42,6 +43,8 @@ use crate::source::{
     SourceError, Trail,
 };
 use crate::store::DiskStore;
+use account::Account;
+pub use account::TransferTotals;
 use flight::Flights;
 use held::HeldPage;
 use hot::Hot;
@@ -102,6 +105,7 @@ struct Shared {
     writers: Semaphore,
     /// When the source behind last failed. A std mutex: held for a read or a write.
     failed_at: Mutex<Option<Instant>>,
+    account: Account,
 }
 
 impl CachedSource {
@@ -130,6 +134,7 @@ impl CachedSource {
             mistrusted: moka::sync::Cache::new(1_000),
             writers: Semaphore::new(WRITERS),
             failed_at: Mutex::new(None),
+            account: Account::default(),
         };
         Self {
             shared: Arc::new(shared),

@@ -60,8 +60,10 @@ impl HttpSource {
             Duration::from_millis(100),
         );
         loop {
+            let began = Instant::now();
             let sent = timeout_at(deadline, self.follow(errand)).await;
             let sent = sent.unwrap_or_else(|_| Err(timed_out(errand.timeout)));
+            self.account.note(sent.is_ok(), began.elapsed());
             let may_pass = match &sent {
                 Ok(Outcome::Answered(response)) => is_passing(response),
                 // A kept connection may have been closed by the other side just now.

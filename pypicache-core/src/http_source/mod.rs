@@ -8,12 +8,14 @@
 //! * `causes`, `bodies`: what went wrong; what comes in, and how fast it has to.
 //! * `pages`: index pages and the project list, conditional questions, what an answer's status means.
 //! * `files`: distribution files and siblings, ranges.
+//! * `account`: what is counted.
 //! * `call`: a request of those who manage another server of ours.
 //! * `ready`: a connection to the host of the files that stands before it is needed.
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
 //! * [`Credentials`]: who gets them, and where they are hidden.
 
+mod account;
 mod addresses;
 mod bodies;
 mod call;
@@ -35,6 +37,7 @@ use async_trait::async_trait;
 use http::HeaderName;
 use url::Url;
 
+pub use account::UpstreamTotals;
 pub use client::{ClientError, ClientOptions, HttpClient};
 pub use credentials::{Credentials, Netrc, NetrcError};
 
@@ -42,6 +45,7 @@ use crate::model::ProjectName;
 use crate::source::{
     Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
 };
+use account::Account;
 use addresses::OwnZone;
 use ready::LastUse;
 
@@ -112,6 +116,7 @@ pub struct HttpSource {
     options: HttpOptions,
     zone: Arc<OwnZone>,
     files_used: Arc<LastUse>,
+    account: Arc<Account>,
 }
 
 impl HttpSource {
@@ -138,6 +143,7 @@ impl HttpSource {
             options,
             zone: Arc::default(),
             files_used: Arc::default(),
+            account: Arc::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -18,6 +19,7 @@ pub(super) struct Usage {
     max_size: Option<u64>,
     /// `None` until the disk was looked at. A std mutex: held for a sweep, never across an await.
     total: Mutex<Option<u64>>,
+    evicted: AtomicU64,
 }
 
 struct Blob {
@@ -33,6 +35,7 @@ impl Usage {
             partial: root.join("partial"),
             max_size,
             total: Mutex::new(None),
+            evicted: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +53,15 @@ impl Usage {
         });
     }
 
+    /// What everything takes now. Looks at every file.
+    pub(super) fn measure(&self) -> u64 {
+        self.list().iter().map(|blob| blob.size).sum()
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
     /// Removes files until the rest fits, and gives what is left.
     fn sweep(&self, max_size: u64) -> u64 {
         let blobs = self.list();
@@ -59,7 +71,10 @@ impl Usage {
                 break;
             }
             match fs::remove_file(&blob.path) {
-                Ok(()) => total -= blob.size,
+                Ok(()) => {
+                    total -= blob.size;
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(error) => {
                     tracing::warn!(path = %blob.path.display(), %error, "a file cannot be evicted");
                 }

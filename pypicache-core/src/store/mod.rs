@@ -44,6 +44,9 @@ use writing::Pending;
 /// A blob's time of last use is written at most this often.
 const USE_GRANULARITY: Duration = Duration::from_secs(600);
 
+/// How long a measurement of the store counts.
+const MEASURED: Duration = Duration::from_secs(60);
+
 /// A directory of blobs and records. Clones share it.
 #[derive(Clone)]
 pub struct DiskStore {
@@ -57,6 +60,8 @@ struct Shared {
     /// in there keeps a processor busy.
     making: Mutex<()>,
     pending: Pending,
+    /// What everything took when it was last looked at, and when that was.
+    measured: tokio::sync::Mutex<Option<(tokio::time::Instant, u64)>>,
 }
 
 /// The directory cannot be used as a store.
@@ -84,6 +89,7 @@ impl DiskStore {
                 usage,
                 making: Mutex::new(()),
                 pending: Pending::default(),
+                measured: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -173,6 +179,28 @@ impl DiskStore {
         let staging = self.stage()?;
         (&**staging.file()).write_all(bytes)?;
         self.publish(staging, sha256)
+    }
+
+    /// How many files were removed to make room, by this process.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.shared.usage.evicted()
+    }
+
+    /// What files take on the disk, in bytes, as of the last minute: every file has to be looked at to know.
+    pub async fn measured(&self) -> u64 {
+        let mut measured = self.shared.measured.lock().await;
+        if let Some((at, bytes)) = *measured
+            && at.elapsed() < MEASURED
+        {
+            return bytes;
+        }
+        let shared = self.shared.clone();
+        let bytes = tokio::task::spawn_blocking(move || shared.usage.measure())
+            .await
+            .unwrap_or_default();
+        *measured = Some((tokio::time::Instant::now(), bytes));
+        bytes
     }
 
     fn blob_path(&self, sha256: Sha256) -> PathBuf {

@@ -8,7 +8,7 @@ mod sources;
 
 use pypicache_core::Clock;
 use pypicache_core::http_source::{ClientError, NetrcError};
-use pypicache_core::store::StoreError;
+use pypicache_core::store::{DiskStore, StoreError};
 
 use crate::Site;
 use crate::access::Access;
@@ -45,7 +45,32 @@ pub enum AssembleError {
 
 /// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
 pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, AssembleError> {
-    let mut workshop = Workshop::open(configuration, clock.clone())?;
+    let store = DiskStore::open(&configuration.cache_dir, configuration.max_size)?;
+    let workshop = Workshop::new(configuration, clock.clone(), store)?;
+    put_together(configuration, clock, workshop)
+}
+
+/// The same for a server that runs: it goes on with the store and the name of `running`, and with what was counted.
+pub fn assemble_again(
+    configuration: &Configuration,
+    clock: Clock,
+    running: &Site,
+) -> Result<Site, AssembleError> {
+    let store = match &running.store {
+        Some(store) => store.clone(),
+        None => DiskStore::open(&configuration.cache_dir, configuration.max_size)?,
+    };
+    let mut workshop = Workshop::new(configuration, clock.clone(), store)?;
+    workshop.pseudonym = running.pseudonym.clone();
+    workshop.metrics = running.metrics.clone();
+    put_together(configuration, clock, workshop)
+}
+
+fn put_together(
+    configuration: &Configuration,
+    clock: Clock,
+    mut workshop: Workshop,
+) -> Result<Site, AssembleError> {
     let made = configuration.sources.iter().map(|source| workshop.make(source));
     let made = made.collect::<Result<Vec<_>, _>>()?;
     let all: Vec<_> = (0..made.len()).collect();
@@ -66,5 +91,11 @@ pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, Ass
     Ok(Site::new(workshop.pseudonym, indexes)
         .with_store(workshop.store)
         .with_access(access)
-        .with_audit(workshop.audit))
+        .with_audit(workshop.audit)
+        .reached(
+            configuration.proxies.clone(),
+            configuration.tls.is_some(),
+            configuration.external_url.clone(),
+        )
+        .with_metrics(workshop.metrics))
 }

@@ -21,6 +21,7 @@ use crate::audit::{Audit, Event};
 use crate::config::{
     Configuration, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration,
 };
+use crate::metrics::Metrics;
 use crate::site::MemberOf;
 
 /// How long a connection to an upstream may take to stand where an equal stands behind it.
@@ -31,6 +32,7 @@ pub(super) struct Workshop {
     pub(super) store: DiskStore,
     pub(super) pseudonym: Arc<str>,
     pub(super) audit: Audit,
+    pub(super) metrics: Metrics,
     clients: Clients,
     netrc: Netrc,
     offline: bool,
@@ -47,12 +49,17 @@ pub(super) struct Made {
 }
 
 impl Workshop {
-    pub(super) fn open(configuration: &Configuration, clock: Clock) -> Result<Self, AssembleError> {
+    pub(super) fn new(
+        configuration: &Configuration,
+        clock: Clock,
+        store: DiskStore,
+    ) -> Result<Self, AssembleError> {
         let netrc = configuration.netrc.as_deref();
         Ok(Self {
-            store: DiskStore::open(&configuration.cache_dir, configuration.max_size)?,
+            store,
             pseudonym: pseudonym(),
             audit: Audit::new(&configuration.data_dir, clock.clone()),
+            metrics: Metrics::default(),
             clients: Clients {
                 ca_file: configuration.ca_file.clone(),
                 made: BTreeMap::new(),
@@ -70,6 +77,7 @@ impl Workshop {
     }
 
     pub(super) fn make(&mut self, source: &SourceConfiguration) -> Result<Made, AssembleError> {
+        let mut cached = None;
         let (made, upstreams, hosting): (Arc<dyn IndexSource>, _, _) = match &source.kind {
             SourceKind::Directory(path) => {
                 std::fs::create_dir_all(path).map_err(directory_failed(&source.name, path))?;
@@ -81,7 +89,9 @@ impl Workshop {
             }
             SourceKind::Upstream(upstream) => {
                 let equals = self.equals(&source.name, upstream)?;
-                (self.cached(&source.name, equals.clone(), upstream), equals, None)
+                let made = self.cached(&source.name, equals.clone(), upstream);
+                cached = Some(made.clone());
+                (Arc::new(made), equals, None)
             }
         };
         Ok(Made {
@@ -90,6 +100,7 @@ impl Workshop {
                 source: made,
                 claims: source.projects.clone(),
                 upstreams,
+                cached,
             },
             hosting,
         })
@@ -108,12 +119,7 @@ impl Workshop {
         })
     }
 
-    fn cached(
-        &self,
-        name: &str,
-        equals: Vec<HttpSource>,
-        upstream: &UpstreamConfiguration,
-    ) -> Arc<dyn IndexSource> {
+    fn cached(&self, name: &str, equals: Vec<HttpSource>, upstream: &UpstreamConfiguration) -> CachedSource {
         let usual = MirrorOptions::default();
         let options = MirrorOptions {
             page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
@@ -125,7 +131,7 @@ impl Workshop {
             .map(|equal| Arc::new(equal) as Arc<dyn IndexSource>);
         let mirrored = MirroredSource::new(name, equals.collect(), options);
         let options = self.cache_options(upstream);
-        Arc::new(CachedSource::new(name, mirrored, self.store.clone(), options))
+        CachedSource::new(name, mirrored, self.store.clone(), options)
     }
 
     fn cache_options(&self, upstream: &UpstreamConfiguration) -> CacheOptions {
@@ -142,7 +148,7 @@ impl Workshop {
                 .connections_per_file
                 .unwrap_or(usual.connections_per_file),
             clock: self.clock.clone(),
-            alarms: alarms_to(&self.audit),
+            alarms: alarms_to(&self.audit, &self.metrics),
             ..usual
         }
     }
@@ -184,9 +190,10 @@ fn directory_failed(name: &str, path: &std::path::Path) -> impl Fn(std::io::Erro
 }
 
 /// Alarms are written down.
-fn alarms_to(audit: &Audit) -> Alarms {
-    let audit = audit.clone();
+fn alarms_to(audit: &Audit, metrics: &Metrics) -> Alarms {
+    let (audit, metrics) = (audit.clone(), metrics.clone());
     Alarms::to(move |alarm| {
+        metrics.note_alarm();
         audit.note(&Event {
             file: Some(alarm.subject.clone()),
             source: Some(alarm.source.to_string()),

@@ -18,6 +18,9 @@ use super::ConfigError;
 pub(super) struct RawConfiguration {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) external_url: Option<Spanned<String>>,
+    pub(super) path_prefix: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<Spanned<String>>,
     pub(super) offline: Option<bool>,
     pub(super) prefetch: Option<bool>,
     #[serde(default)]
@@ -106,6 +109,8 @@ impl RawKind {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawTls {
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Deserialize)]

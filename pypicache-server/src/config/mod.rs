@@ -8,6 +8,7 @@
 
 pub mod duration;
 mod file;
+mod front;
 mod policy;
 mod resolve;
 mod size;
@@ -24,6 +25,8 @@ use pypicache_core::model::NamePattern;
 use pypicache_core::policy_source::Rules;
 use url::Url;
 
+use crate::proxy::Proxies;
+
 /// Everything that one server needs to know, checked.
 #[derive(Debug, Clone)]
 pub struct Configuration {
@@ -37,6 +40,10 @@ pub struct Configuration {
     pub cache_dir: PathBuf,
     /// Where rests what cannot be fetched again: uploads, tokens, the audit log.
     pub data_dir: PathBuf,
+    /// Certificate and key, in PEM, for TLS towards clients.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Reverse proxies in front.
+    pub proxies: Proxies,
     /// How long deleted uploads can be restored.
     pub retention: Duration,
     /// Where this server is reached from outside, as far as that has to be said.
@@ -55,6 +62,38 @@ pub struct Configuration {
     pub sources: Vec<SourceConfiguration>,
     /// Further indexes beside the one at the root.
     pub indexes: Vec<IndexConfiguration>,
+}
+
+impl Configuration {
+    /// The same with what a running server cannot change; differences are reported.
+    #[must_use]
+    pub fn with_fixed_parts_of(mut self, running: &Self) -> Self {
+        let mut waiting = Vec::new();
+        let mut keep = |is_same: bool, what: &'static str| {
+            if !is_same {
+                waiting.push(what);
+            }
+        };
+        keep(self.listen == running.listen, "listen");
+        keep(self.tls == running.tls, "tls.cert and tls.key");
+        keep(
+            self.cache_dir == running.cache_dir && self.max_size == running.max_size,
+            "cache",
+        );
+        keep(self.data_dir == running.data_dir, "data.dir");
+        if !waiting.is_empty() {
+            tracing::warn!(
+                keys = waiting.join(", "),
+                "these take effect when the server is started again"
+            );
+        }
+        self.listen = running.listen;
+        self.tls = running.tls.clone();
+        self.cache_dir = running.cache_dir.clone();
+        self.max_size = running.max_size;
+        self.data_dir = running.data_dir.clone();
+        self
+    }
 }
 
 /// One source.

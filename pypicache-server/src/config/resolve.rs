@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::file::{ConfigFile, RawIndex, RawSize};
 use super::{
     ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind,
-    UpstreamConfiguration, policy, size, source, upstream,
+    UpstreamConfiguration, front, policy, size, source, upstream,
 };
 
 /// Where to listen without being told.
@@ -97,7 +97,9 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
     }
     Ok(Configuration {
         listen,
-        external_url: external_url(file)?,
+        external_url: front::external_url(file)?,
+        tls: front::tls(file)?,
+        proxies: front::proxies(file)?,
         retention: source::time_or(file, "data.retention", &file.raw.data.retention, RETENTION)?,
         data_dir,
         anonymous_read,
@@ -173,17 +175,6 @@ fn data_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, ConfigE
             Ok(base.data_dir().join("pypicache"))
         }
     }
-}
-
-fn external_url(file: &ConfigFile) -> Result<Option<url::Url>, ConfigError> {
-    let Some(raw) = &file.raw.external_url else {
-        return Ok(None);
-    };
-    let url = upstream::parse(raw.get_ref());
-    url.map(Some).map_err(|_| {
-        let problem = "this is no URL of a server: write https://pypi.team.example/";
-        file.wrong(&raw.span(), "external-url", problem)
-    })
 }
 
 /// A size in bytes, where one was written.

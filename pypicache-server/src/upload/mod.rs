@@ -81,6 +81,7 @@ pub(crate) async fn upload(site: &Site, index: &Index, asker: &Asker, head: &Par
             response
         }
         Err((status, detail)) => {
+            site.metrics.note_upload("refused");
             site.note(&Event {
                 detail: Some(format!("{}: {detail}", status.as_u16())),
                 ..asker.event("upload-refused")
@@ -242,6 +243,7 @@ async fn offer(
     let source = hosting.source.name();
     match hosting.source.publish(upload, received).await {
         Ok(Published::New(sha256)) => {
+            site.metrics.note_upload("new");
             tracing::info!(file = %filename, source, %sha256, by = asker.caller.name().unwrap_or("-"), "uploaded");
             site.note(&Event {
                 project: Some(project.to_string()),
