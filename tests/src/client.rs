@@ -91,6 +91,12 @@ pub async fn post(url: &Url, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {
     whole(try_send(Method::POST, url, headers, body.into()).await.unwrap()).await
 }
 
+/// POST to a server that may be killed: the status, if one came.
+pub async fn try_post(url: &Url, headers: &[(&str, &str)], body: Bytes) -> Option<StatusCode> {
+    let response = try_send(Method::POST, url, headers, body).await.ok()?;
+    Some(response.status())
+}
+
 async fn whole(response: Response<Incoming>) -> Reply {
     let (head, body) = response.into_parts();
     let body = body

@@ -29,39 +29,38 @@ fn shown_serial(address: &str) -> String {
     text(&Command::new("sh").args(["-c", &script]).output().unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_works_over_tls_and_new_certificates_are_noticed() {
-    let (home, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-    let ca = home.path().join("ca.pem");
-    std::fs::write(&ca, authority.pem()).unwrap();
-    write_certificate(&authority, home.path());
-    let config = home.path().join("tls.toml");
+/// A server that speaks TLS, with a token for it.
+fn closed_tls_server(home: &Path) -> (Server, String) {
+    let config = home.join("tls.toml");
     std::fs::write(
         &config,
         "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[access]\nanonymous-read = false\n\
          [[source]]\nname = \"private\"\nhosted = true\nprojects = [\"acme-*\"]\n",
     )
     .unwrap();
-    let server = Server::start(home.path(), &["--config", config.to_str().unwrap()]);
+    let config = config.to_str().unwrap();
+    let server = Server::start(home, &["--config", config]);
+    let arguments = [
+        "token", "create", "--name", "ci", "--role", "admin", "--config", config,
+    ];
+    let output = command(home).args(arguments).output().unwrap();
+    succeeded(&output);
+    (
+        server,
+        String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_over_tls_and_new_certificates_are_noticed() {
+    let (home, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let ca = home.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    write_certificate(&authority, home.path());
+    let (server, token) = closed_tls_server(home.path());
     assert_eq!(server.url.scheme(), "https");
     let mut url = server.url.clone();
     url.set_host(Some("localhost")).unwrap();
-    let output = command(home.path())
-        .args([
-            "token",
-            "create",
-            "--name",
-            "ci",
-            "--role",
-            "admin",
-            "--config",
-            config.to_str().unwrap(),
-        ])
-        .output()
-        .unwrap();
-    succeeded(&output);
-    let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-
     let package = Wheel::new("acme-one", "1.0").build();
     let path = package.write(home.path());
     let tools = Environment::new(home.path(), "tools").trusting(&ca);
@@ -106,21 +105,25 @@ async fn everything_works_over_tls_and_new_certificates_are_noticed() {
         .args(["--server", url.as_str()]);
     succeeded(&yank.output().unwrap());
 
-    let address = server.address();
-    let first = shown_serial(&address);
-    assert!(first.starts_with("serial="), "{first}");
-    write_certificate(&authority, home.path());
-    while shown_serial(&address) == first {
-        std::thread::yield_now();
-    }
+    changed_certificates(&server, &authority, home.path());
     succeeded(
         &Environment::new(home.path(), "again")
             .trusting(&ca)
             .uv_install(&index, &["acme-one==1.0"]),
     );
-    // One that cannot be used changes nothing.
+}
+
+/// New files are used, ones that cannot be used are not.
+fn changed_certificates(server: &Server, authority: &Authority, directory: &Path) {
+    let address = server.address();
+    let first = shown_serial(&address);
+    assert!(first.starts_with("serial="), "{first}");
+    write_certificate(authority, directory);
+    while shown_serial(&address) == first {
+        std::thread::yield_now();
+    }
     let second = shown_serial(&address);
-    std::fs::write(home.path().join("cert.pem"), "nonsense").unwrap();
+    std::fs::write(directory.join("cert.pem"), "nonsense").unwrap();
     while !server.output().contains("the old certificate stays in use") {
         assert_eq!(shown_serial(&address), second);
     }
