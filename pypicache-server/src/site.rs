@@ -63,6 +63,8 @@ pub struct Hosting {
     pub source: HostedSource,
     /// The names that it claims; without any, it takes those that nobody claims.
     pub claims: Vec<NamePattern>,
+    /// Projects of others that it adds files to.
+    pub overlay: Vec<NamePattern>,
     /// The largest file that is taken, in bytes.
     pub max_upload_size: u64,
 }
@@ -84,12 +86,18 @@ impl Index {
 
     /// Where files of a project go: the source that claims its name, else the first that claims nothing.
     pub(crate) fn hosting_for(&self, project: &ProjectName) -> Option<&Hosting> {
-        let claimed = self.hosting.iter().find(|hosting| hosting.claims(project));
+        let is_meant = |hosting: &&Hosting| hosting.claims(project) || hosting.lies_over(project);
+        let claimed = self.hosting.iter().find(is_meant);
         claimed.or_else(|| self.hosting.iter().find(|hosting| hosting.claims.is_empty()))
     }
 }
 
 impl Hosting {
+    /// Whether the project is another's, to which files may be added.
+    pub(crate) fn lies_over(&self, project: &ProjectName) -> bool {
+        self.overlay.iter().any(|pattern| pattern.matches(project))
+    }
+
     /// Whether the configuration says that the name is this source's own.
     pub(crate) fn claims(&self, project: &ProjectName) -> bool {
         self.claims.iter().any(|pattern| pattern.matches(project))

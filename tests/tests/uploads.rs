@@ -85,17 +85,17 @@ fn misfits_of_fields() -> Vec<Misfit> {
             400,
             "does not belong",
         ),
-    ]
-}
-
-fn misfits_of_files() -> Vec<Misfit> {
-    vec![
         (
             "a wrong kind",
             good().with("filetype", "sdist"),
             400,
             "is no sdist",
         ),
+    ]
+}
+
+fn misfits_of_files() -> Vec<Misfit> {
+    vec![
         (
             "an egg",
             good()

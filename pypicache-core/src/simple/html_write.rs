@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use html_escape::encode_double_quoted_attribute as escaped;
 
-use super::{api_version, offered};
+use super::{api_version, is_mixed, offered};
 use crate::model::{CoreMetadata, Digests, FileEntry, FilePath, ProjectList, ProjectPage, Yanked};
 
 /// The digests that installers read from a fragment, best first. `sha1` is left out: it breaks uv.
@@ -19,8 +19,10 @@ pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Ve
         &format!("Links for {}", page.name),
         &status(page),
     );
+    let is_mixed = is_mixed(page);
     for file in offered(page) {
-        anchor(&mut out, file, &href(&file.path));
+        let source = is_mixed.then(|| file.path.source());
+        anchor(&mut out, file, &href(&file.path), source);
     }
     out.push_str("  </body>\n</html>\n");
     out.into_bytes()
@@ -65,7 +67,7 @@ fn status(page: &ProjectPage) -> String {
     out
 }
 
-fn anchor(out: &mut String, file: &FileEntry, href: &str) {
+fn anchor(out: &mut String, file: &FileEntry, href: &str, source: Option<&str>) {
     let _ = write!(out, "    <a href=\"{}{}\"", escaped(href), fragment(&file.hashes));
     let mut attribute = |name: &str, value: &str| {
         let _ = write!(
@@ -103,6 +105,9 @@ fn anchor(out: &mut String, file: &FileEntry, href: &str) {
     }
     if let Some(time) = &file.upload_time {
         attribute("data-upload-time", time);
+    }
+    if let Some(source) = source {
+        attribute("data-source", source);
     }
     let _ = writeln!(
         out,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::{api_version, offered};
+use super::{api_version, is_mixed, offered};
 use crate::model::{
     CoreMetadata, Digests, FileEntry, FilePath, ListedProject, ProjectList, ProjectPage, Yanked,
 };
@@ -30,6 +30,7 @@ struct Page<'a> {
 struct Files<'a> {
     files: &'a [FileEntry],
     href: &'a dyn Fn(&FilePath) -> String,
+    is_mixed: bool,
 }
 
 #[derive(Serialize)]
@@ -67,6 +68,10 @@ struct File<'a> {
     provenance: Option<&'a str>,
     #[serde(rename = "gpg-sig", skip_serializing_if = "Option::is_none")]
     gpg_sig: Option<bool>,
+    /// Whose file it is, on a page with files of several sources. A key of our own (PEP 691 leaves those with an underscore
+    /// to servers).
+    #[serde(rename = "_source", skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
 }
 
 /// `false`, `true`, or a reason.
@@ -91,6 +96,7 @@ pub(super) fn page(page: &ProjectPage, href: &dyn Fn(&FilePath) -> String) -> Ve
         files: Files {
             files: offered(page),
             href,
+            is_mixed: is_mixed(page),
         },
     };
     to_bytes(&document, page.files.len() * BYTES_PER_FILE)
@@ -112,7 +118,7 @@ pub(super) fn list(list: &ProjectList) -> Vec<u8> {
     to_bytes(&document, list.projects().len() * BYTES_PER_PROJECT)
 }
 
-fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<'a> {
+fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String, is_mixed: bool) -> File<'a> {
     File {
         filename: file.filename.as_str(),
         url: href(&file.path),
@@ -125,6 +131,7 @@ fn file_of<'a>(file: &'a FileEntry, href: &dyn Fn(&FilePath) -> String) -> File<
         dist_info_metadata: Metadata(file.core_metadata),
         provenance: file.provenance.as_deref(),
         gpg_sig: file.gpg_sig,
+        source: is_mixed.then(|| file.path.source()),
     }
 }
 
@@ -141,7 +148,11 @@ fn to_bytes(document: &impl Serialize, likely_size: usize) -> Vec<u8> {
 
 impl Serialize for Files<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.files.iter().map(|file| file_of(file, self.href)))
+        serializer.collect_seq(
+            self.files
+                .iter()
+                .map(|file| file_of(file, self.href, self.is_mixed)),
+        )
     }
 }
 

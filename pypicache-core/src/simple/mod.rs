@@ -152,6 +152,14 @@ fn offered(page: &ProjectPage) -> &[crate::model::FileEntry] {
     }
 }
 
+/// Whether the page has files of several sources: then each is marked with its own. Such a page is one that somebody's own
+/// files were laid over on purpose.
+fn is_mixed(page: &ProjectPage) -> bool {
+    let mut sources = page.files.iter().map(|file| file.path.source());
+    let first = sources.next();
+    sources.any(|source| Some(source) != first)
+}
+
 /// Checks a version like "1.4"; a missing one is 1.0.
 fn check_version(version: Option<&str>) -> Result<(), ReadPageError> {
     let Some(version) = version.map(str::trim) else {

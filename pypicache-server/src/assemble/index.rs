@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pypicache_core::Clock;
 use pypicache_core::chained_source::{ChainedSource, Member};
 use pypicache_core::policy_source::PolicySource;
 use pypicache_core::prefetching_source::{PrefetchOptions, PrefetchingSource};
 use pypicache_core::source::IndexSource;
+use pypicache_core::{Alarms, Clock};
 
 use super::sources::Made;
 use crate::Index;
@@ -19,8 +19,9 @@ pub(super) fn index(
     anonymous_read: bool,
     configuration: &Configuration,
     clock: &Clock,
+    alarms: &Alarms,
 ) -> Index {
-    let behind = chain(made);
+    let behind = chain(made, alarms);
     let policy = configuration.policy.clone();
     let policy = policy.map(|rules| PolicySource::new(behind.clone(), rules, clock.clone()));
     let ruled: Arc<dyn IndexSource> = match &policy {
@@ -42,13 +43,17 @@ pub(super) fn index(
 }
 
 /// One source that hears of everything needs no chain around it.
-fn chain(made: &[&Made]) -> Arc<dyn IndexSource> {
+fn chain(made: &[&Made], alarms: &Alarms) -> Arc<dyn IndexSource> {
     match made {
         [only] if only.member.claims.is_empty() => only.member.source.clone(),
         made => {
-            let member =
-                |made: &&Made| Member::claiming(made.member.source.clone(), made.member.claims.clone());
-            Arc::new(ChainedSource::new(made.iter().map(member).collect()))
+            let member = |made: &&Made| {
+                let overlay = made.hosting.as_ref().map(|hosting| hosting.overlay.clone());
+                let member = Member::claiming(made.member.source.clone(), made.member.claims.clone());
+                member.laid_over(overlay.unwrap_or_default())
+            };
+            let members = made.iter().map(member).collect();
+            Arc::new(ChainedSource::new(members).with_alarms(alarms.clone()))
         }
     }
 }

@@ -73,6 +73,7 @@ fn put_together(
 ) -> Result<Site, AssembleError> {
     let made = configuration.sources.iter().map(|source| workshop.make(source));
     let made = made.collect::<Result<Vec<_>, _>>()?;
+    let alarms = workshop.alarms();
     let all: Vec<_> = (0..made.len()).collect();
     let further = configuration.indexes.iter();
     let further = further.map(|further| (further.name.clone(), &*further.sources, further.anonymous_read));
@@ -81,7 +82,7 @@ fn put_together(
         .chain(further)
         .map(|(path, numbers, anonymous_read)| {
             let chosen: Vec<_> = numbers.iter().filter_map(|number| made.get(*number)).collect();
-            index(path, &chosen, anonymous_read, configuration, &clock)
+            index(path, &chosen, anonymous_read, configuration, &clock, &alarms)
         })
         .collect();
     for index in &indexes {

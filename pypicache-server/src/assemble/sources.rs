@@ -115,6 +115,7 @@ impl Workshop {
         Ok(Hosting {
             source: opened.map_err(directory_failed(&source.name, &hosted.dir))?,
             claims: source.projects.clone(),
+            overlay: hosted.overlay.clone(),
             max_upload_size: hosted.max_upload_size,
         })
     }
@@ -134,6 +135,20 @@ impl Workshop {
         CachedSource::new(name, mirrored, self.store.clone(), options)
     }
 
+    /// Alarms are counted and written down.
+    pub(super) fn alarms(&self) -> Alarms {
+        let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
+        Alarms::to(move |alarm| {
+            metrics.note_alarm();
+            audit.note(&Event {
+                file: Some(alarm.subject.clone()),
+                source: Some(alarm.source.to_string()),
+                detail: Some(format!("{}: {}", alarm.kind, alarm.detail)),
+                ..Event::new("alarm")
+            });
+        })
+    }
+
     fn cache_options(&self, upstream: &UpstreamConfiguration) -> CacheOptions {
         let usual = CacheOptions::default();
         CacheOptions {
@@ -148,7 +163,7 @@ impl Workshop {
                 .connections_per_file
                 .unwrap_or(usual.connections_per_file),
             clock: self.clock.clone(),
-            alarms: alarms_to(&self.audit, &self.metrics),
+            alarms: self.alarms(),
             ..usual
         }
     }
@@ -187,20 +202,6 @@ fn directory_failed(name: &str, path: &std::path::Path) -> impl Fn(std::io::Erro
         path: path.clone(),
         cause,
     }
-}
-
-/// Alarms are written down.
-fn alarms_to(audit: &Audit, metrics: &Metrics) -> Alarms {
-    let (audit, metrics) = (audit.clone(), metrics.clone());
-    Alarms::to(move |alarm| {
-        metrics.note_alarm();
-        audit.note(&Event {
-            file: Some(alarm.subject.clone()),
-            source: Some(alarm.source.to_string()),
-            detail: Some(format!("{}: {}", alarm.kind, alarm.detail)),
-            ..Event::new("alarm")
-        });
-    })
 }
 
 /// Connection pools, one for each patience with connections.

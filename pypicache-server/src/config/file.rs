@@ -137,6 +137,8 @@ pub(super) struct RawSource {
     pub(super) files: Option<RawFiles>,
     pub(super) projects: Option<Vec<Spanned<String>>>,
     pub(super) max_upload_size: Option<Spanned<RawSize>>,
+    #[serde(default)]
+    pub(super) overlay: Vec<Spanned<String>>,
 }
 
 /// Seconds, or text with a unit.

@@ -125,6 +125,8 @@ pub struct HostedConfiguration {
     pub dir: PathBuf,
     /// The largest file that is taken, in bytes.
     pub max_upload_size: u64,
+    /// Projects of others that it adds files to; see [`pypicache_core::chained_source::Member::laid_over`].
+    pub overlay: Vec<NamePattern>,
 }
 
 /// Equal upstreams in order of preference, and how they are treated. Times that are not said are those of

@@ -28,6 +28,7 @@ pub(super) fn resolve(
             dir: data_dir.join("v1").join("hosted").join(&name),
             max_upload_size: bytes(file, "source.max-upload-size", &raw.max_upload_size)?
                 .unwrap_or(MAX_UPLOAD_SIZE),
+            overlay: patterns(file, "source.overlay", &raw.overlay)?,
         }),
         (false, Some(dir), None) => SourceKind::Directory(file.beside(dir)),
         (false, None, Some(given)) => SourceKind::Upstream(Box::new(upstream_source(file, raw, given)?)),
@@ -40,7 +41,11 @@ pub(super) fn resolve(
     };
     Ok(SourceConfiguration {
         name,
-        projects: projects(file, raw)?,
+        projects: patterns(
+            file,
+            "source.projects",
+            raw.projects.as_deref().unwrap_or_default(),
+        )?,
         kind,
     })
 }
@@ -96,17 +101,19 @@ fn connections(file: &ConfigFile, raw: &RawSource) -> Result<Option<u32>, Config
     }
 }
 
-fn projects(file: &ConfigFile, raw: &RawSource) -> Result<Vec<NamePattern>, ConfigError> {
-    let patterns = raw.projects.as_ref().into_iter().flatten();
-    patterns
-        .map(|pattern| {
-            let parsed = NamePattern::parse(pattern.get_ref());
-            parsed.map_err(|error| {
-                let problem = format!("{error}; write a name, or the front of one with '*' behind it");
-                file.wrong(&pattern.span(), "source.projects", problem)
-            })
+/// Names, and fronts of names.
+fn patterns(
+    file: &ConfigFile,
+    key: &str,
+    given: &[Spanned<String>],
+) -> Result<Vec<NamePattern>, ConfigError> {
+    let read = |pattern: &Spanned<String>| {
+        NamePattern::parse(pattern.get_ref()).map_err(|error| {
+            let problem = format!("{error}; write a name, or the front of one with '*' behind it");
+            file.wrong(&pattern.span(), key, problem)
         })
-        .collect()
+    };
+    given.iter().map(read).collect()
 }
 
 /// The time that was written, or the usual one.

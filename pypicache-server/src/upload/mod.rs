@@ -9,6 +9,7 @@
 //! 5. The source examines the file and offers it. The answer goes out when a power cut cannot undo it any more.
 
 mod form;
+mod ours;
 
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use pypicache_core::hosted_source::{Attestations, PublishError, Published, Received, Upload};
 use pypicache_core::model::{FileKind, FileName, ProjectName};
-use pypicache_core::source::{Answer, Ask, IndexSource as _, SourceError};
 use serde_json::json;
 
 use crate::access::{Caller, Refusal};
@@ -143,7 +143,7 @@ async fn publish(site: &Site, index: &Index, asker: &Asker, mut form: Form) -> R
         return Err((StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     let upload = described(&form, &spelled, project, caller)?;
-    is_ours(index, hosting, &upload.project).await?;
+    ours::is_ours(index, hosting, &upload).await?;
     offer(site, hosting, asker, upload, received).await
 }
 
@@ -203,33 +203,6 @@ fn described(form: &Form, spelled: &str, project: ProjectName, caller: &Caller) 
         filename,
         project,
     })
-}
-
-/// A new name must be ours: claimed by the configuration, or unknown to whoever answers for it now.
-async fn is_ours(index: &Index, hosting: &Hosting, project: &ProjectName) -> Result<(), Denied> {
-    let storage = |error: SourceError| storage_denied(&error.chain());
-    if hosting.claims(project) || hosting.source.record(project).await.map_err(storage)?.is_some() {
-        return Ok(());
-    }
-    let how = format!(
-        "to host it here, claim the name in the configuration (projects = [\"{project}\"] at a hosted source)"
-    );
-    match index.behind.page(project, &Ask::default()).await {
-        Ok(Answer::Absent(_)) => Ok(()),
-        Ok(_) => Err((
-            StatusCode::CONFLICT,
-            format!(
-                "the project {project} exists already at a source behind this one, and who installs it would get yours; {how}"
-            ),
-        )),
-        Err(error) => Err((
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "whether the project {project} exists elsewhere cannot be told now ({}); {how}",
-                error.chain()
-            ),
-        )),
-    }
 }
 
 async fn offer(

@@ -4,16 +4,24 @@
 //! says "absent" lets the next one be asked; one that cannot tell ends the question with its error. So a
 //! private name is never asked of a public index, whatever is broken, and a page never mixes two sources.
 //!
-//! A source may also claim names by patterns. Then nobody else is asked about those, held or not, reachable or not,
-//! and the source itself is asked about nothing else.
+//! Two exceptions, each to be asked for: a source may lay files over projects that another one owns (`overlay`), and a source
+//! may claim names by patterns. Nobody else is asked about claimed names, held or not, reachable or not,
+//! and the source itself is asked about nothing else. Where a list of projects shows that a later source has a name that
+//! belongs to an earlier one, an alarm is raised: somebody may be waiting for a mistake.
 
+mod overlay;
+
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::model::{FilePath, NamePattern, ProjectList, ProjectName};
+use crate::{AlarmKind, Alarms};
+use overlay::Overlays;
+
 use crate::source::{
     Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, SourceError, Trail,
 };
@@ -34,6 +42,10 @@ use crate::source::{
 #[derive(Debug)]
 pub struct ChainedSource {
     members: Vec<Member>,
+    overlays: Overlays,
+    alarms: Alarms,
+    /// Names that an alarm was raised for. A std mutex: held for a look-up.
+    reported: Mutex<HashSet<ProjectName>>,
 }
 
 /// A source in a chain.
@@ -42,6 +54,8 @@ pub struct Member {
     source: Arc<dyn IndexSource>,
     /// The names that it claims; empty: it claims none, and hears of all that nobody claims.
     claims: Vec<NamePattern>,
+    /// The names that it does not own, but adds files to.
+    overlay: Vec<NamePattern>,
 }
 
 impl Member {
@@ -55,7 +69,18 @@ impl Member {
     /// be asked about these. Without claims, this is [`Member::new`].
     #[must_use]
     pub fn claiming(source: Arc<dyn IndexSource>, claims: Vec<NamePattern>) -> Self {
-        Self { source, claims }
+        Self {
+            source,
+            claims,
+            overlay: Vec::new(),
+        }
+    }
+
+    /// The same, whose files of projects that fit `overlay` are added to those of whoever owns the project.
+    #[must_use]
+    pub fn laid_over(mut self, overlay: Vec<NamePattern>) -> Self {
+        self.overlay = overlay;
+        self
     }
 
     /// The source itself.
@@ -68,9 +93,16 @@ impl Member {
         self.claims.iter().any(|pattern| pattern.matches(name))
     }
 
+    fn lies_over(&self, name: &ProjectName) -> bool {
+        self.overlay.iter().any(|pattern| pattern.matches(name))
+    }
+
     /// Whether `source` has a page for one of the projects that the file may belong to.
     async fn owns(&self, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
         for (project, _) in path.file_name().owners() {
+            if self.lies_over(&project) {
+                continue;
+            }
             let answer = self.source.page(&project, &ask.without_validators()).await?;
             if !matches!(answer, Answer::Absent(_)) {
                 return Ok(true);
@@ -84,7 +116,62 @@ impl ChainedSource {
     /// The first of `members` that owns a name answers for it.
     #[must_use]
     pub fn new(members: Vec<Member>) -> Self {
-        Self { members }
+        Self {
+            members,
+            overlays: Overlays::new(),
+            alarms: Alarms::default(),
+            reported: Mutex::default(),
+        }
+    }
+
+    /// The same with somebody who is told of names that exist elsewhere too.
+    #[must_use]
+    pub fn with_alarms(mut self, alarms: Alarms) -> Self {
+        self.alarms = alarms;
+        self
+    }
+
+    /// Raises an alarm, once for each name, for what a later source lists of what is not its own.
+    fn report(&self, member: &Member, list: &ProjectList, earlier: &HashSet<ProjectName>) {
+        for project in list.projects() {
+            let name = &project.name;
+            let is_foreign = earlier.contains(name) || (self.is_claimed(name) && !member.claims(name));
+            if !is_foreign || member.lies_over(name) {
+                continue;
+            }
+            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.insert(name.clone()) {
+                let source: Arc<str> = member.source.to_string().into();
+                let detail =
+                    "a name that belongs to an earlier source exists here too; it is never asked for here";
+                self.alarms.raise(AlarmKind::NameElsewhere, &source, name, detail);
+            }
+        }
+    }
+
+    fn is_claimed(&self, name: &ProjectName) -> bool {
+        self.members.iter().any(|member| member.claims(name))
+    }
+
+    /// The owner's page with the files of those who lie over it.
+    async fn with_overlays(
+        &self,
+        mut reply: PageReply,
+        over: &[&Member],
+        project: &ProjectName,
+        ask: &Ask,
+    ) -> Result<PageReply, SourceError> {
+        let mut above = Vec::new();
+        for member in over {
+            if let Answer::Found(more) = member.source.page(project, &ask.without_validators()).await? {
+                above.push(more.page);
+                reply.freshness = reply.freshness.or_shorter(more.freshness);
+                // What would be confirmed is a part of the page.
+                reply.validators = None;
+            }
+        }
+        reply.page = self.overlays.merged(reply.page, above);
+        Ok(reply)
     }
 
     /// Who may hear of a name: those who claim it, and where nobody does, those who claim nothing. A file may belong
@@ -127,8 +214,12 @@ impl IndexSource for ChainedSource {
     async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
         let mut merged = ProjectList::default();
         let (mut freshness, mut trail) = (endless(), Trail::default());
+        let mut earlier = HashSet::new();
         for member in &self.members {
             if let Answer::Found(reply) = member.source.projects(&ask.without_validators()).await? {
+                self.report(member, &reply.list, &earlier);
+                let owned = reply.list.projects().iter().map(|project| &project.name);
+                earlier.extend(owned.filter(|name| !member.lies_over(name)).cloned());
                 merged = merged.merged(&self.own_part(member, &reply.list));
                 freshness = freshness.or_shorter(reply.freshness);
                 trail.steps.extend(reply.trail.steps);
@@ -144,7 +235,26 @@ impl IndexSource for ChainedSource {
 
     async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
         let mut absent = endless();
-        for member in self.confidants(std::slice::from_ref(project)) {
+        let confidants = self.confidants(std::slice::from_ref(project));
+        let (over, owners): (Vec<_>, Vec<_>) = confidants.partition(|member| member.lies_over(project));
+        let ask = &match over.is_empty() {
+            true => ask.clone(),
+            false => ask.without_validators(),
+        };
+        for member in owners {
+            match member.source.page(project, ask).await? {
+                Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
+                Answer::Found(reply) if !over.is_empty() => {
+                    return self
+                        .with_overlays(reply, &over, project, ask)
+                        .await
+                        .map(Answer::Found);
+                }
+                answer => return Ok(answer),
+            }
+        }
+        // Nobody owns the project: what lies over it is all there is.
+        for member in over {
             match member.source.page(project, ask).await? {
                 Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
                 answer => return Ok(answer),
