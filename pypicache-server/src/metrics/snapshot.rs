@@ -137,23 +137,15 @@ impl Collector for Snapshot {
             counters(encoder, (name, help), self.of_upstreams(value))?;
         }
         gauges(encoder, (HEALTH.0, HEALTH.1), self.of_upstreams(HEALTH.2))?;
-        let evictions = (NO_LABELS, self.evictions);
-        counters(
-            encoder,
-            ("store_evictions", "Files that were removed to make room."),
-            [evictions].into_iter(),
-        )?;
-        let size = (NO_LABELS, self.store_bytes);
-        gauges(
-            encoder,
-            ("store_bytes", "What held files take, as of the last minute."),
-            [size].into_iter(),
-        )?;
+        let (name, help) = ("store_evictions", "Files that were removed to make room.");
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(self.evictions).encode(metric)?;
+        let (name, help) = ("store_bytes", "What held files take, as of the last minute.");
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.store_bytes).encode(metric)?;
         self.encode_times(encoder)
     }
 }
-
-const NO_LABELS: [(&str, &str); 0] = [];
 
 impl Snapshot {
     fn of_upstreams(
@@ -178,7 +170,7 @@ impl Snapshot {
                 (*bound, own)
             });
             let mut buckets: Vec<_> = counts.collect();
-            buckets.push((f64::MAX, totals.answered.saturating_sub(before)));
+            buckets.push((f64::INFINITY, totals.answered.saturating_sub(before)));
             let mut family = metric.encode_family(&labels)?;
             family.encode_histogram::<NoLabelSet>(totals.seconds, totals.answered, &buckets, None)?;
         }
