@@ -40,6 +40,13 @@ pub(crate) enum Command {
     Restore(FilesArgs),
     /// Set a project's status
     Status(StatusArgs),
+    /// Bring packages in from a folder: of pypiserver, localshop or devpi, a devpi export, or any other
+    Import(ImportArgs),
+    /// Back up everything that was uploaded, or put it back, beside the running server
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
     /// Explain who answers for a project, and which rule keeps which of its files out, tier by tier
     Why(WhyArgs),
     /// Show everything that is recorded of a project, deleted files too
@@ -190,6 +197,36 @@ pub(crate) struct StatusArgs {
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The folder
+    pub(crate) path: PathBuf,
+    /// The hosted source to bring them to, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only say what would be brought in
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Write a backup
+    Create(BackupArgs),
+    /// Put back what is not there; what is there stays
+    Restore(BackupArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The archive: packed where its name ends in .gz; - is standard output
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 }
 
 #[derive(Debug, Args)]

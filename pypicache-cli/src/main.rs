@@ -1,7 +1,10 @@
 //! `pypicache`: commands over the core and server crates. Parses, calls, prints one chain of reasons, returns a code.
 
 mod args;
+mod backup_command;
 mod config_command;
+mod hosted;
+mod import_command;
 mod logging;
 mod manage_command;
 mod serve_command;
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
             )
         }
         Command::Show(options) => manage_command::show(&options),
+        Command::Import(options) => import_command::import(&options),
+        Command::Backup { command } => backup_command::backup(command),
         Command::Why(options) => why_command::why(&options),
     };
     ExitCode::from(code)

@@ -39,7 +39,6 @@ pub struct Wheel {
 
 impl Package {
     /// Writes the file into a directory; gives its path.
-    #[must_use]
     pub fn write(&self, directory: &Path) -> PathBuf {
         let path = directory.join(&self.filename);
         std::fs::write(&path, &self.bytes).unwrap();

@@ -112,6 +112,7 @@ async fn hosted() {
             attestations: None,
             uploader: None,
             upload_time: None,
+            is_of_old: false,
         };
         source
             .publish(upload, receiving.finish().await.unwrap())

@@ -58,7 +58,7 @@ impl Disk {
         self.root.join("projects").join(format!("{project}.json"))
     }
 
-    fn file_path(&self, project: &ProjectName, filename: &FileName, suffix: &str) -> PathBuf {
+    pub(super) fn file_path(&self, project: &ProjectName, filename: &FileName, suffix: &str) -> PathBuf {
         self.root
             .join("files")
             .join(project.as_str())

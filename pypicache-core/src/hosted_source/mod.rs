@@ -20,6 +20,7 @@
 //!
 //! A file name stands for the same bytes for ever, deleted or not: lower tiers and lock files hold on to them.
 
+mod backup;
 mod change;
 mod disk;
 mod page;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+pub use backup::{BackupEntry, Restored};
 pub use change::{Change, ChangeError, Selection};
 pub use provenance::{Attestations, AttestationsError};
 pub use publish::{PublishError, Published, Upload};

@@ -12,7 +12,7 @@ use super::provenance::Attestations;
 use super::receive::Received;
 use super::record::{HostedFile, State};
 use super::{HostedSource, Shared};
-use crate::archive::{ExamineError, examine, header};
+use crate::archive::{ExamineError, examine, header, sdist_metadata, wheel_metadata};
 use crate::model::{FileKind, FileName, ProjectName, Sha256, Yanked};
 use crate::source::{READ_CHUNK, Sibling};
 
@@ -33,6 +33,9 @@ pub struct Upload {
     pub uploader: Option<String>,
     /// When it was uploaded to where it comes from (RFC 3339, UTC); without, now.
     pub upload_time: Option<String>,
+    /// It comes from a collection of one's own that was made by other rules: it is taken as it is, under whatever name, and
+    /// without METADATA where none can be read.
+    pub is_of_old: bool,
 }
 
 /// What became of a file that may be offered.
@@ -121,6 +124,9 @@ fn examined(upload: &Upload, file: &File, sha256: Sha256) -> Result<Examined, Pu
             ));
         }
     }
+    if upload.is_of_old {
+        return Ok(of_old(upload, file));
+    }
     check_name(upload)?;
     let metadata = examine(file, &upload.filename)?;
     if std::str::from_utf8(&metadata).is_err() {
@@ -152,6 +158,23 @@ fn examined(upload: &Upload, file: &File, sha256: Sha256) -> Result<Examined, Pu
         requires_python: header(&metadata, "Requires-Python"),
         metadata: (upload.filename.kind() == FileKind::Wheel).then_some(metadata),
     })
+}
+
+/// What can be read of a file that is taken in any case.
+fn of_old(upload: &Upload, file: &File) -> Examined {
+    let mut reader = io::BufReader::new(file);
+    let read = |reader| match upload.filename.kind() {
+        FileKind::Wheel => wheel_metadata(reader),
+        _ => sdist_metadata(reader, upload.filename.as_str()),
+    };
+    let metadata = reader.rewind().ok().and_then(|()| read(reader).ok());
+    Examined {
+        version: upload.version.clone(),
+        requires_python: metadata
+            .as_deref()
+            .and_then(|metadata| header(metadata, "Requires-Python")),
+        metadata: metadata.filter(|_| upload.filename.kind() == FileKind::Wheel),
+    }
 }
 
 /// The file's name has to say the same project and version as the uploader, and be spelled as its kind demands.

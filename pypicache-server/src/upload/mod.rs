@@ -200,6 +200,7 @@ fn described(form: &Form, spelled: &str, project: ProjectName, caller: &Caller) 
         attestations: attestations.map_err(|error| bad(error.to_string()))?,
         uploader: caller.name().map(str::to_owned),
         upload_time: None,
+        is_of_old: false,
         filename,
         project,
     })
