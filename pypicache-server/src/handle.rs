@@ -18,7 +18,7 @@ use crate::read::Question;
 use crate::respond::{self, RULE, Reply, full, insert};
 use crate::route::{Route, route, view};
 use crate::site::{Index, Site};
-use crate::{front_page, manage, metrics, upload};
+use crate::{front_page, manage, metrics, mint, upload};
 
 /// How much of a `User-Agent` is logged.
 const AGENT_LENGTH: usize = 100;
@@ -130,7 +130,7 @@ async fn answer(
         caller: Caller::Anybody,
         request: id.clone(),
     };
-    if let Err(refusal) = admit(site, index, &route, head, &mut asker) {
+    if let Err(refusal) = admit(site, index, &route, head, &mut asker).await {
         note_refusal(site, &asker, head, &refusal);
         let response = match head.method {
             Method::POST => upload::turned_away(&refusal, head, body).await,
@@ -164,12 +164,18 @@ async fn answer(
 }
 
 /// Finds out who asks, and whether they may do that at all. Where everybody may, nobody is asked who they are.
-fn admit(site: &Site, index: &Index, route: &Route, head: &Parts, asker: &mut Asker) -> Result<(), Refusal> {
+async fn admit(
+    site: &Site,
+    index: &Index,
+    route: &Route,
+    head: &Parts,
+    asker: &mut Asker,
+) -> Result<(), Refusal> {
     match route.scope(&head.method) {
         None => Ok(()),
         Some(Scope::Read) if index.anonymous_read => Ok(()),
         Some(scope) => {
-            asker.caller = site.access.caller(&head.headers, asker.client.address)?;
+            asker.caller = site.access.caller(&head.headers, asker.client.address).await?;
             site.note_use(asker);
             asker.caller.has(scope)
         }
@@ -220,6 +226,8 @@ async fn dispatch(index: &Index, question: &Question<'_>, route: Route, body: In
         Route::Why(project) => question.why(&project).await,
         Route::Front => front_page::front_page(site, &head.headers),
         Route::Metrics => metrics::metrics(site).await,
+        Route::Audience => mint::audience(site),
+        Route::Mint => mint::mint(site, asker, body).await,
         Route::Live => health(StatusCode::OK, "live"),
         Route::Ready => ready(site, index).await,
         Route::Redirect(to) => redirect(&to),

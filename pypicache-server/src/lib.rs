@@ -33,6 +33,7 @@ mod handle;
 mod live;
 mod manage;
 mod metrics;
+mod mint;
 mod negotiate;
 mod problem;
 mod proxy;

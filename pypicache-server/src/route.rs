@@ -39,6 +39,10 @@ pub(crate) enum Route {
     Project(ProjectName),
     /// `-/why/<project>`: who answers for it, and what the rules make of it.
     Why(ProjectName),
+    /// `_/oidc/audience` and `_/oidc/mint-token`: trusted publishing.
+    Audience,
+    /// See [`Route::Audience`].
+    Mint,
     /// `-/live`: whether the server runs.
     Live,
     /// `-/ready`: whether it can answer.
@@ -54,7 +58,7 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Self::Front => "GET, HEAD, POST, OPTIONS",
-            Self::Legacy => "POST, OPTIONS",
+            Self::Legacy | Self::Mint => "POST, OPTIONS",
             Self::Project(_) => "GET, HEAD, POST, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -74,6 +78,7 @@ impl Route {
             Self::Project(_) => "manage",
             Self::Why(_) => "why",
             Self::Live | Self::Ready => "health",
+            Self::Audience | Self::Mint => "oidc",
             Self::Metrics => "metrics",
             Self::Nothing => "nothing",
         }
@@ -88,7 +93,7 @@ impl Route {
     pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
         match self {
             Self::Front if method != Method::POST => None,
-            Self::Nothing | Self::Live | Self::Ready => None,
+            Self::Nothing | Self::Live | Self::Ready | Self::Audience | Self::Mint => None,
             Self::Front | Self::Legacy => Some(Scope::Upload),
             Self::Project(_) => Some(Scope::Manage),
             _ => Some(Scope::Read),
@@ -114,6 +119,10 @@ pub(crate) fn route(path: &str) -> Route {
         provenance(rest).unwrap_or(Route::Nothing)
     } else if let Some(rest) = path.strip_prefix("/-/projects/") {
         decoded_name(rest).map_or(Route::Nothing, Route::Project)
+    } else if path == "/_/oidc/audience" {
+        Route::Audience
+    } else if path == "/_/oidc/mint-token" {
+        Route::Mint
     } else if path == "/-/live" {
         Route::Live
     } else if path == "/-/ready" {

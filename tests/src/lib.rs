@@ -10,6 +10,7 @@
 //! * [`laboratory`]: the three of them put together.
 //! * [`team`]: a team's server with hosted projects, tokens for it, and a laptop's cache in front.
 //! * [`form`]: uploads by hand.
+//! * [`issuer`]: an issuer of identity tokens.
 //! * [`nginx`]: a real nginx in front of a server.
 //! * [`client`]: a plain HTTP client that shows what really comes over the wire.
 //!
@@ -23,6 +24,7 @@
 
 pub mod client;
 pub mod form;
+pub mod issuer;
 pub mod laboratory;
 pub mod nginx;
 pub mod package;

@@ -99,18 +99,37 @@ impl Environment {
     /// `twine upload` of files, with a token or without one.
     #[must_use]
     pub fn twine_upload(&self, upload: &Url, token: Option<&str>, files: &[&Path]) -> Output {
-        let mut twine = tool("twine");
-        twine.args([
-            "upload",
-            "--non-interactive",
-            "--disable-progress-bar",
-            "--repository-url",
-            upload.as_str(),
-        ]);
-        if let Some(token) = token {
-            twine.args(["--username", "__token__", "--password", token]);
+        match token {
+            Some(token) => self.twine_upload_as(upload, "__token__", token, files),
+            None => self.run(twine(upload).args(files)),
         }
+    }
+
+    /// The same by somebody with a name and a password.
+    #[must_use]
+    pub fn twine_upload_as(&self, upload: &Url, user: &str, password: &str, files: &[&Path]) -> Output {
+        let mut twine = twine(upload);
+        twine.args(["--username", user, "--password", password]);
         self.run(twine.args(files))
+    }
+
+    /// `uv publish` of files as a job of GitHub's does it, which gets its identity token from `job`.
+    #[must_use]
+    pub fn uv_publish_as_job(&self, upload: &Url, job: &Url, files: &[&Path]) -> Output {
+        let mut uv = tool("uv");
+        uv.args([
+            "publish",
+            "--no-config",
+            "--no-progress",
+            "--trusted-publishing",
+            "always",
+        ]);
+        uv.args(["--publish-url", upload.as_str()]);
+        uv.env("GITHUB_ACTIONS", "true")
+            .env("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{job}?api=1"))
+            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "unimportant")
+            .env("UV_HTTP_RETRIES", "0");
+        self.run(uv.args(files))
     }
 
     /// `uv publish` of files, with a token or without one.
@@ -188,6 +207,18 @@ pub fn text(output: &Output) -> String {
 /// Asserts that a command went well.
 pub fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", text(output));
+}
+
+fn twine(upload: &Url) -> Command {
+    let mut twine = tool("twine");
+    twine.args([
+        "upload",
+        "--non-interactive",
+        "--disable-progress-bar",
+        "--repository-url",
+        upload.as_str(),
+    ]);
+    twine
 }
 
 fn tool(name: &str) -> Command {

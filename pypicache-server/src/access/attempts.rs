@@ -21,6 +21,15 @@ const ADDRESSES: usize = 10_000;
 pub(super) struct Attempts(Mutex<HashMap<IpAddr, Instant>>);
 
 impl Attempts {
+    /// Whether the address has an attempt left.
+    pub(super) fn is_left(&self, from: IpAddr) -> bool {
+        let whole_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = whole_at
+            .get(&network(from))
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        used.unwrap_or_default() + REFILL <= REFILL * BUDGET
+    }
+
     /// Writes down a wrong attempt. Where the budget is used up: how long until the next one is answered.
     pub(super) fn failed(&self, from: IpAddr) -> Option<Duration> {
         let now = Instant::now();

@@ -5,10 +5,13 @@
 //! 3. What is wrong is answered 401 with a challenge, what is right but not enough 403; whoever is wrong too often is
 //!    answered 429 for a while ([`attempts`]).
 //!
-//! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`].
+//! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`], users in [`htpasswd`], and jobs of CI
+//! systems get theirs from [`publishers`].
 
 mod attempts;
 mod grant;
+mod htpasswd;
+mod publishers;
 pub mod tokens;
 
 use std::fmt;
@@ -21,6 +24,9 @@ use hyper::header::AUTHORIZATION;
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub use grant::{Grant, Role, Scope};
+pub use htpasswd::Htpasswd;
+pub(crate) use publishers::{AUDIENCE, MintError};
+pub use publishers::{Publisher, Publishers};
 
 use attempts::Attempts;
 use tokens::TokenFile;
@@ -66,6 +72,8 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Default)]
 pub struct Access {
     tokens: Option<TokenFile>,
+    users: Option<Htpasswd>,
+    publishers: Option<Publishers>,
     attempts: Attempts,
 }
 
@@ -75,22 +83,70 @@ impl Access {
     pub fn with_tokens(tokens: TokenFile) -> Self {
         Self {
             tokens: Some(tokens),
-            attempts: Attempts::default(),
+            ..Self::default()
         }
     }
 
+    /// The same, with users who have passwords.
+    #[must_use]
+    pub fn with_users(mut self, users: Htpasswd) -> Self {
+        self.users = Some(users);
+        self
+    }
+
+    /// The same, with jobs of CI systems that are trusted.
+    #[must_use]
+    pub fn with_publishers(mut self, publishers: Publishers) -> Self {
+        self.publishers = Some(publishers);
+        self
+    }
+
+    /// Those, if there are any.
+    pub(crate) fn publishers(&self) -> Option<&Publishers> {
+        self.publishers
+            .as_ref()
+            .filter(|publishers| !publishers.is_empty())
+    }
+
     /// Who asks. `from` is where they ask from: wrong credentials are counted by it.
-    pub(crate) fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, Refusal> {
+    pub(crate) async fn caller(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller, Refusal> {
         if !headers.contains_key(AUTHORIZATION) {
             return Ok(Caller::Anybody);
         }
-        let grant = presented(headers).and_then(|secret| self.tokens.as_ref()?.grant(&secret));
-        match grant {
+        let Some(presented) = presented(headers) else {
+            return Err(self.wrong(from));
+        };
+        if let Some(grant) = self.known_at_once(&presented) {
+            return Ok(Caller::Known(grant));
+        }
+        // Passwords can be guessed, tokens cannot: who has been wrong too often is not even heard.
+        let user = self.users.as_ref().zip(presented.user.as_deref());
+        let Some((users, user)) = user.filter(|_| self.attempts.is_left(from)) else {
+            return Err(self.wrong(from));
+        };
+        match users.checked(user, &presented.secret).await {
             Some(grant) => Ok(Caller::Known(grant)),
-            None => Err(match self.attempts.failed(from) {
-                Some(wait) => Refusal::TooOften(wait),
-                None => Refusal::Unknown("These credentials are not known here, or have expired."),
-            }),
+            None => Err(self.wrong(from)),
+        }
+    }
+
+    /// Tokens, and passwords that were right lately.
+    fn known_at_once(&self, presented: &Presented) -> Option<Grant> {
+        let token = || self.tokens.as_ref()?.grant(&presented.secret);
+        let minted = || self.publishers.as_ref()?.grant(presented.secret.expose_secret());
+        let user = || {
+            self.users
+                .as_ref()?
+                .remembered(presented.user.as_deref()?, &presented.secret)
+        };
+        token().or_else(minted).or_else(user)
+    }
+
+    /// Wrong credentials were presented.
+    pub(crate) fn wrong(&self, from: IpAddr) -> Refusal {
+        match self.attempts.failed(from) {
+            Some(wait) => Refusal::TooOften(wait),
+            None => Refusal::Unknown("These credentials are not known here, or have expired."),
         }
     }
 }
@@ -119,15 +175,22 @@ impl Caller {
     }
 }
 
-/// The secret that the client presents. The user's name says nothing: every client has its own custom.
-fn presented(headers: &HeaderMap) -> Option<SecretString> {
+/// What a client presents.
+struct Presented {
+    /// The user's name, by Basic. It says nothing where the secret is a token: every client has its own custom.
+    user: Option<String>,
+    secret: SecretString,
+}
+
+fn presented(headers: &HeaderMap) -> Option<Presented> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     if rest.len() > MAX_LENGTH {
         return None;
     }
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned().into());
+        let secret = rest.trim().to_owned().into();
+        return Some(Presented { user: None, secret });
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -136,8 +199,11 @@ fn presented(headers: &HeaderMap) -> Option<SecretString> {
         .decode(rest.trim())
         .ok()?;
     let pair = SecretString::from(String::from_utf8(decoded).ok()?);
-    let (_, password) = pair.expose_secret().split_once(':')?;
-    Some(password.to_owned().into())
+    let (user, password) = pair.expose_secret().split_once(':')?;
+    Some(Presented {
+        user: Some(user.to_owned()),
+        secret: password.to_owned().into(),
+    })
 }
 
 #[cfg(test)]

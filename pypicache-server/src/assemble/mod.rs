@@ -11,8 +11,8 @@ use pypicache_core::http_source::{ClientError, NetrcError};
 use pypicache_core::store::{DiskStore, StoreError};
 
 use crate::Site;
-use crate::access::Access;
 use crate::access::tokens::TokenFile;
+use crate::access::{Access, Htpasswd, Publishers};
 use crate::config::Configuration;
 use index::index;
 use sources::Workshop;
@@ -88,7 +88,12 @@ fn put_together(
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");
     }
-    let access = Access::with_tokens(TokenFile::new(&configuration.data_dir, clock));
+    let publishers = Publishers::new(configuration.publishers.clone(), workshop.client()?);
+    let mut access =
+        Access::with_tokens(TokenFile::new(&configuration.data_dir, clock)).with_publishers(publishers);
+    if let Some((path, role)) = &configuration.users {
+        access = access.with_users(Htpasswd::new(path, *role));
+    }
     Ok(Site::new(workshop.pseudonym, indexes)
         .with_store(workshop.store)
         .with_access(access)

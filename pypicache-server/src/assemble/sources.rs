@@ -135,6 +135,11 @@ impl Workshop {
         CachedSource::new(name, mirrored, self.store.clone(), options)
     }
 
+    /// For others than indexes.
+    pub(super) fn client(&mut self) -> Result<HttpClient, ClientError> {
+        self.clients.get(None)
+    }
+
     /// Alarms are counted and written down.
     pub(super) fn alarms(&self) -> Alarms {
         let (audit, metrics) = (self.audit.clone(), self.metrics.clone());

@@ -1,5 +1,6 @@
 //! The file as written: values with their places, not yet looked at.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ConfigError;
+use crate::access::Role;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -56,6 +58,22 @@ pub(super) struct RawData {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawAccess {
     pub(super) anonymous_read: Option<bool>,
+    pub(super) htpasswd: Option<PathBuf>,
+    pub(super) htpasswd_role: Option<RawRole>,
+    #[serde(default)]
+    pub(super) publisher: Vec<Spanned<RawPublisher>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPublisher {
+    pub(super) issuer: Spanned<String>,
+    #[serde(default)]
+    pub(super) claims: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) projects: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) sources: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,6 +189,7 @@ macro_rules! words {
 words!(RawForbidden for Forbidden: Refused, Absent);
 words!(RawVanished for Retention: Keep, Mark, Drop);
 words!(RawUnreachable for Unreachable: Everything, Held);
+words!(RawRole for Role: Installer, Developer, Admin);
 words!(RawFiles for Files: Store, Stream);
 words!(RawUndated for Undated: Deny, Allow);
 words!(RawYanked for YankedFiles: Listed, Locked, Never);

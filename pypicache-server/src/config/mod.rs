@@ -6,6 +6,7 @@
 //!
 //! Nothing here binds, connects or creates a directory; [`crate::assemble`] does.
 
+mod access;
 pub mod duration;
 mod file;
 mod front;
@@ -25,6 +26,7 @@ use pypicache_core::model::NamePattern;
 use pypicache_core::policy_source::Rules;
 use url::Url;
 
+use crate::access::{Publisher, Role};
 use crate::proxy::Proxies;
 
 /// Everything that one server needs to know, checked.
@@ -50,6 +52,10 @@ pub struct Configuration {
     pub external_url: Option<Url>,
     /// Whether the index at the root is read without credentials.
     pub anonymous_read: bool,
+    /// A file of users with passwords, and the role that they have.
+    pub users: Option<(PathBuf, Role)>,
+    /// Jobs of CI systems that may upload.
+    pub publishers: Vec<Publisher>,
     /// How many bytes held files may take together.
     pub max_size: Option<u64>,
     /// A PEM file of further certificate authorities for upstreams.

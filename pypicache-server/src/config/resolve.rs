@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::file::{ConfigFile, RawIndex, RawSize};
 use super::{
     ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind,
-    UpstreamConfiguration, front, policy, size, source, upstream,
+    UpstreamConfiguration, access, front, policy, size, source, upstream,
 };
 
 /// Where to listen without being told.
@@ -98,6 +98,8 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
     Ok(Configuration {
         listen,
         external_url: front::external_url(file)?,
+        users: access::users(file),
+        publishers: access::publishers(file)?,
         tls: front::tls(file)?,
         proxies: front::proxies(file)?,
         retention: source::time_or(file, "data.retention", &file.raw.data.retention, RETENTION)?,

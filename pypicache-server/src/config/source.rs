@@ -102,7 +102,7 @@ fn connections(file: &ConfigFile, raw: &RawSource) -> Result<Option<u32>, Config
 }
 
 /// Names, and fronts of names.
-fn patterns(
+pub(super) fn patterns(
     file: &ConfigFile,
     key: &str,
     given: &[Spanned<String>],
