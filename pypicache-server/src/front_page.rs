@@ -38,7 +38,7 @@ pub(crate) fn front_page(site: &Site, headers: &HeaderMap) -> Reply {
     let page = TEMPLATE
         .replace("{version}", env!("CARGO_PKG_VERSION"))
         .replace("{further}", &further)
-        .replace("{base}", &html_escape::encode_safe(&base));
+        .replace("{base}", &html_escape::encode_double_quoted_attribute(&base));
     let mut response = Response::new(full(page.into()));
     response
         .headers_mut()

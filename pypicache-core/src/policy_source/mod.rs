@@ -9,6 +9,7 @@
 //! for by its link, the answer is [`SourceError::Denied`], which names the rule: "absent" would send installers to
 //! other indexes.
 
+mod judge;
 mod rules;
 
 use std::collections::HashMap;
