@@ -61,6 +61,7 @@
 
 mod alarm;
 pub mod archive;
+mod aside;
 pub mod cached_source;
 pub mod chained_source;
 mod clock;

@@ -16,6 +16,7 @@ use super::causes::explain;
 use super::exchange::{Errand, Outcome, Subject};
 use super::freshness::{absence_of, freshness_of};
 use super::{Forbidden, HttpSource, PYPI};
+use crate::aside::aside;
 use crate::model::ProjectName;
 use crate::simple::{self, Format, PageContext};
 use crate::source::{Answer, Ask, Cause, ListReply, PageReply, Reach, SourceError, Trail, Validators};
@@ -33,6 +34,9 @@ struct Received {
     url: Url,
     body: Buffer,
 }
+
+/// From so many bytes on, reading a page takes long enough for others to notice.
+const LARGE: usize = 256 * 1024;
 
 impl HttpSource {
     pub(super) async fn ask_page(
@@ -62,7 +66,7 @@ impl HttpSource {
             path_of: &path_of,
             last_serial,
         };
-        let page = aside(received.body.len(), || {
+        let page = aside(received.body.len() > LARGE, || {
             simple::read_page(received.format, &received.body, &context)
         })
         .map_err(|error| self.nonsense(&asked, &error))?;
@@ -226,20 +230,6 @@ fn forwards(asked: &Url, to: &Url) -> bool {
         pypi.host() == to.host() && pypi.scheme() == to.scheme() && to.path().starts_with(pypi.path())
     });
     is_pypi && name(asked) == name(to)
-}
-
-/// From so many bytes on, reading a page takes long enough for others to notice.
-const LARGE: usize = 256 * 1024;
-
-/// Does work on `size` bytes where it holds up no other request, if there is a choice and it takes long enough.
-fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    let has_others =
-        Handle::try_current().is_ok_and(|here| here.runtime_flavor() == RuntimeFlavor::MultiThread);
-    match has_others && size > LARGE {
-        true => tokio::task::block_in_place(work),
-        false => work(),
-    }
 }
 
 /// What the tiers above say they did.

@@ -23,6 +23,7 @@ use moka::sync::Cache;
 pub use rules::{CoolDown, Denial, InvalidTarget, Rule, Rules, Target, Undated, Verdict, YankedFiles};
 
 use crate::Clock;
+use crate::aside::aside;
 use crate::model::{FileEntry, FilePath, ProjectName, ProjectPage};
 use crate::source::{
     Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
@@ -30,6 +31,9 @@ use crate::source::{
 
 /// How many files the judged pages in memory list together.
 const FILES_IN_MEMORY: u64 = 250_000;
+
+/// From so many files on, others would notice how long it takes to hold them against rules.
+const LARGE: usize = 500;
 
 /// A source behind rules.
 ///
@@ -137,7 +141,7 @@ impl Shared {
                 .files
                 .iter()
                 .filter_map(|file| Some((file.path.clone(), rules.denial(file, now)?)));
-            denials.extend(denied);
+            aside(page.files.len() > LARGE, || denials.extend(denied));
         }
         let judged = Arc::new(Judged {
             page: page.clone(),

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pep440_rs::{Version, VersionSpecifiers};
+use pep440_rs::{Operator, Version, VersionSpecifiers};
 
 use crate::model::{FileKind, InvalidProjectName, NamePattern, ProjectName};
 
@@ -59,6 +59,9 @@ pub struct Target {
     /// `None`: every project.
     pattern: Option<NamePattern>,
     versions: Option<VersionSpecifiers>,
+    /// The one version that is meant, where the specifier says just that: most rules do, and it is quickly compared. (PEP 440:
+    /// local versions fit as well, which is for the specifier to say.)
+    exact: Option<Version>,
 }
 
 /// How old files have to be before they are seen: attacks are mostly found within days.
@@ -135,7 +138,12 @@ impl Target {
             "*" => None,
             name => Some(NamePattern::parse(name)?),
         };
-        Ok(Self { pattern, versions })
+        let exact = versions.as_ref().and_then(exact);
+        Ok(Self {
+            pattern,
+            versions,
+            exact,
+        })
     }
 
     pub(super) fn is_about(&self, project: &ProjectName) -> bool {
@@ -146,10 +154,21 @@ impl Target {
 
     /// Whether a version is meant; `unknown` where it cannot be read.
     pub(super) fn covers(&self, version: Option<&Version>, unknown: bool) -> bool {
+        if let (Some(exact), Some(version)) = (&self.exact, version)
+            && !version.is_local()
+        {
+            return exact == version;
+        }
         match (&self.versions, version) {
             (None, _) => true,
             (Some(specifiers), Some(version)) => specifiers.contains(version),
             (Some(_), None) => unknown,
         }
     }
+}
+
+/// The version of `==1.0`. A local version has to be spelled out to be compared, so that is left to the specifier.
+fn exact(specifiers: &VersionSpecifiers) -> Option<Version> {
+    let [only] = &specifiers[..] else { return None };
+    (*only.operator() == Operator::Equal && !only.version().is_local()).then(|| only.version().clone())
 }

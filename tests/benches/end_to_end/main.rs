@@ -16,6 +16,7 @@ mod corpus;
 mod load;
 mod nginx;
 mod report;
+mod team;
 mod tiers;
 mod warm;
 
@@ -52,5 +53,6 @@ fn main() {
     warm::measure(&corpus, effort, &mut report);
     cold::measure(&corpus, effort, &mut report);
     tiers::measure(&corpus, effort, &mut report);
+    team::measure(effort, &mut report);
     println!("{report}");
 }

@@ -50,6 +50,21 @@ fn the_first_rule_that_fits_decides() {
         Some("six<1.5 evil-*")
     );
     assert_eq!(of("other", "other-9.3.tar.gz").as_deref(), Some("*==9.*"));
+    let exact = Rules {
+        rules: vec![rule(Verdict::Deny, &["torch==2.1"])],
+        ..Rules::default()
+    };
+    for (file, is_denied) in [
+        ("torch-2.1.tar.gz", true),
+        ("torch-2.1.0+cpu.tar.gz", true),
+        ("torch-2.1.1.tar.gz", false),
+    ] {
+        assert_eq!(
+            denied(&exact, "torch", &entry(file)).is_some(),
+            is_denied,
+            "{file}"
+        );
+    }
     assert_eq!(
         of("six", "six-nonsense.zip").as_deref(),
         Some("six<1.5 evil-*"),
