@@ -125,6 +125,9 @@ async fn answer(
     if !route.takes(&head.method) {
         return (wrong_method(&route), Trail::default());
     }
+    if head.method == Method::POST && is_from_another_site(&head.headers) {
+        return (from_another_site(), Trail::default());
+    }
     let mut asker = Asker {
         client,
         caller: Caller::Anybody,
@@ -161,6 +164,23 @@ async fn answer(
         note_denial(site, &asker, head, &response);
     }
     (response, trail)
+}
+
+/// Whether a browser sends this for a page of somebody else's (Fetch Metadata, `Origin`): it adds the credentials that it has
+/// for us, whoever wrote the page.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = told("origin").map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    let is_foreign_origin = origin.is_some_and(|origin| told("host") != Some(origin));
+    is_foreign_origin || told("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
+fn from_another_site() -> Reply {
+    problem(
+        StatusCode::FORBIDDEN,
+        "From another site",
+        "A web page of another site sent this. Nothing is uploaded or changed from there.",
+    )
 }
 
 /// Finds out who asks, and whether they may do that at all. Where everybody may, nobody is asked who they are.

@@ -202,6 +202,13 @@ impl Question<'_> {
             return refused(self.headers(), &refusal);
         }
         let index = &self.site.indexes[self.index];
+        if let Caller::Known(grant) = &self.asker.caller
+            && !grant.sources.is_empty()
+            && let Ok(Answer::Found(reply)) = index.behind.page(project, &self.ask.without_validators()).await
+            && let Err(refusal) = may_read_page(&self.asker.caller, &reply.page)
+        {
+            return refused(self.headers(), &refusal);
+        }
         why::why(self.site, index, project, self.head.uri.query(), &self.ask).await
     }
 

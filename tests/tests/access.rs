@@ -145,7 +145,7 @@ fn expected() -> [(Method, &'static str, [u16; 8]); 15] {
         (
             Method::GET,
             "-/why/acme-one",
-            [401, 401, 200, 200, 403, 200, 401, 200],
+            [401, 401, 200, 200, 403, 403, 401, 200],
         ),
         (
             Method::GET,
@@ -414,5 +414,71 @@ async fn no_secret_gets_into_a_log() {
     assert_eq!(
         (&upload["from"], &upload["source"]),
         (&"127.0.0.1".into(), &"private".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_index_says_who_reads_it() {
+    let further = "[[index]]\nname = \"open\"\nsources = [\"private\"]\nanonymous-read = true\n[[index]]\nname = \"closed\"\nsources = [\"private\"]\n";
+    let team = Team::with(CLOSED, "projects = [\"acme-*\"]", further).await;
+    let token = team.token("developer", &[]);
+    let package = Wheel::new("acme-one", "1.0").build();
+    // Uploads go to an index's hosted source, by whichever index they come.
+    let sent = Form::of("acme-one", "1.0", &package)
+        .send(&team.url("closed/legacy/"), Some(&token))
+        .await;
+    assert_eq!(sent.status.as_u16(), 200);
+    let statuses = async |path: &str| asked(&Method::GET, &team.url(path), None).await.status.as_u16();
+    assert_eq!(statuses("open/simple/acme-one/").await, 200);
+    assert_eq!(
+        statuses(&format!("open/files/private/acme-one/{}", package.filename)).await,
+        200
+    );
+    assert_eq!(
+        (
+            statuses("simple/acme-one/").await,
+            statuses("closed/simple/acme-one/").await
+        ),
+        (401, 401)
+    );
+    assert_eq!(
+        asked(&Method::POST, &team.url("open/legacy/"), None)
+            .await
+            .status
+            .as_u16(),
+        401,
+        "reading is all"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_pages_of_others_change_nothing() {
+    let team = Team::start().await;
+    let token = team.token("admin", &[]);
+    let authorization = basic(&token);
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "null"),
+    ] {
+        for path in ["legacy/", "-/projects/acme-one"] {
+            let reply = post(
+                &team.url(path),
+                &[("authorization", &authorization), (name, value)],
+                Vec::new(),
+            )
+            .await;
+            assert_eq!(reply.status.as_u16(), 403, "{name}: {value}");
+        }
+    }
+    let own = [
+        ("authorization", &*authorization),
+        ("origin", team.server.url.as_str().trim_end_matches('/')),
+    ];
+    assert_eq!(
+        post(&team.url("legacy/"), &own, Vec::new()).await.status.as_u16(),
+        400,
+        "it got in"
     );
 }

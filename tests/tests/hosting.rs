@@ -3,12 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
+use std::time::Duration;
 
+use pypicache_core::Clock;
+use pypicache_core::hosted_source::{Change, HostedOptions, HostedSource, Selection, Upload};
+use pypicache_core::model::{FileName, ProjectName};
+use pypicache_core::source::IndexSourceExt as _;
 use pypicache_tests::client::{get, get_json};
 use pypicache_tests::package::{Package, Wheel, sdist};
 use pypicache_tests::process::Server;
 use pypicache_tests::python::{Environment, succeeded, text};
 use pypicache_tests::team::{Team, files};
+use pypicache_tests::tiers::files_below;
 
 /// The names of the files that a page lists.
 async fn names(server: &Server, project: &str) -> Vec<String> {
@@ -244,5 +250,79 @@ async fn closed_projects_say_so_and_take_nothing() {
             .command(&["status", "acme-one", "dead"], Some(&admin))
             .status
             .success()
+    );
+}
+
+#[tokio::test]
+async fn the_trash_is_emptied_when_its_time_is_over() {
+    let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::manual());
+    let options = HostedOptions {
+        retention: Duration::from_secs(86_400),
+        clock: clock.clone(),
+        ..HostedOptions::default()
+    };
+    let source = HostedSource::open("private", directory.path(), options).unwrap();
+    let project = ProjectName::parse("acme-one").unwrap();
+    let publish = async |version: &str| {
+        let package = Wheel::new("acme-one", version).build();
+        let mut receiving = source.receive().await.unwrap();
+        receiving.write(&package.bytes).await.unwrap();
+        let upload = Upload {
+            filename: FileName::parse(&package.filename).unwrap(),
+            project: project.clone(),
+            version: version.to_owned(),
+            digests: Vec::new(),
+            attestations: None,
+            uploader: None,
+            upload_time: None,
+            is_of_old: false,
+        };
+        source.publish(upload, receiving.finish().await.unwrap()).await
+    };
+    for version in ["1.0", "2.0"] {
+        publish(version).await.unwrap();
+    }
+    let of = |version: &str| Selection {
+        version: Some(version.to_owned()),
+        filename: None,
+    };
+    source
+        .change(&project, of("1.0"), Change::Delete, None)
+        .await
+        .unwrap();
+    let lying = || files_below(&directory.path().join("files"));
+    // What a crash left behind has no record.
+    let stray = directory
+        .path()
+        .join("files/acme-one/acme_one-9.0-py3-none-any.whl");
+    std::fs::write(&stray, b"half").unwrap();
+    clock.advance(Duration::from_secs(86_400));
+    assert!(source.sweep().await.unwrap().is_empty(), "not yet");
+    assert_eq!(
+        (lying(), stray.exists()),
+        (4, false),
+        "both wheels with their METADATA"
+    );
+    source
+        .change(&project, of("1.0"), Change::Restore, None)
+        .await
+        .unwrap();
+    source
+        .change(&project, of("1.0"), Change::Delete, None)
+        .await
+        .unwrap();
+    clock.advance(Duration::from_secs(86_401));
+    assert_eq!(source.sweep().await.unwrap().len(), 1);
+    assert_eq!(lying(), 2);
+    assert!(
+        source
+            .change(&project, of("1.0"), Change::Restore, None)
+            .await
+            .is_err()
+    );
+    assert!(publish("1.0").await.is_err(), "the name stays taken");
+    assert_eq!(
+        source.get_page(&project).await.unwrap().unwrap().page.files.len(),
+        1
     );
 }
