@@ -3,13 +3,14 @@
 //! Commands that name PyPI or a team's server are run against a scripted upstream instead, on ports of the system's choice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pypicache_tests::client::get;
 use pypicache_tests::package::Wheel;
 use pypicache_tests::process::{Server, command};
 use pypicache_tests::python::{Environment, succeeded};
 use pypicache_tests::upstream::Upstream;
+use tempfile::TempDir;
 
 const README: &str = include_str!("../../README.md");
 
@@ -41,56 +42,84 @@ fn serve(root: &Path, arguments: &[&str], upstream: &Upstream) -> Server {
     Server::start(root, &local)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_command_works() {
-    let (root, upstream) = (tempfile::tempdir().unwrap(), Upstream::start().await);
-    upstream.add("flask", Wheel::new("flask", "3.0").build());
-    let config = root.path().join("pypicache.toml");
-    // The places that only a team's host has.
-    let wheels = root.path().join("wheels");
-    for toml in blocks("toml") {
-        let local = toml.replace("/srv/wheels", wheels.to_str().unwrap()).replace(
-            "upstream = \"pypi\"",
-            &format!("upstream = \"{}\"", upstream.url()),
-        );
-        // The last one is the team's, which is served below.
-        std::fs::write(&config, local).unwrap();
-        succeeded(
-            &command(root.path())
-                .args(["config", "check", "--config"])
-                .arg(&config)
-                .output()
-                .unwrap(),
-        );
+/// Words that a shell takes for one.
+fn unquoted(words: &[&str]) -> Vec<String> {
+    let text = words.join(" ");
+    let mut out = Vec::new();
+    for (number, part) in text.split('"').enumerate() {
+        match number % 2 {
+            1 => out.push(part.to_owned()),
+            _ => out.extend(part.split_whitespace().map(str::to_owned)),
+        }
     }
-    let mut executed = 0;
-    let mut running: Option<Server> = None;
-    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
-        let words: Vec<&str> = line
-            .split_whitespace()
-            .map(|word| {
-                if word == "pypicache.toml" {
-                    config.to_str().unwrap()
-                } else {
-                    word
-                }
-            })
-            .collect();
-        match &words[..] {
+    out
+}
+
+/// A reader who tries one line after the other.
+struct Reader {
+    root: TempDir,
+    upstream: Upstream,
+    config: PathBuf,
+    /// What lies in `dist`.
+    package: PathBuf,
+    token: String,
+    running: Option<Server>,
+}
+
+impl Reader {
+    async fn new() -> Self {
+        let (root, upstream) = (tempfile::tempdir().unwrap(), Upstream::start().await);
+        upstream.add("flask", Wheel::new("flask", "3.0").build());
+        let dist = root.path().join("dist");
+        std::fs::create_dir(&dist).unwrap();
+        Self {
+            config: root.path().join("pypicache.toml"),
+            package: Wheel::new("acme-tools", "1.0").build().write(&dist),
+            token: String::new(),
+            running: None,
+            upstream,
+            root,
+        }
+    }
+
+    /// Checks every configuration; the last one, which is the team's, stays.
+    fn write_configurations(&self) {
+        // The places that only a team's host has.
+        let data = self.root.path().join("data");
+        for toml in blocks("toml") {
+            let local = toml.replace("/var/lib/pypicache", data.to_str().unwrap());
+            let local = local.replace(
+                "upstream = \"pypi\"",
+                &format!("upstream = \"{}\"", self.upstream.url()),
+            );
+            std::fs::write(&self.config, local).unwrap();
+            let mut check = command(self.root.path());
+            succeeded(
+                &check
+                    .args(["config", "check", "--config"])
+                    .arg(&self.config)
+                    .output()
+                    .unwrap(),
+            );
+        }
+    }
+
+    async fn run(&mut self, line: &str, words: &[&str]) {
+        match words {
             ["cargo", "run", "--release", "--", "serve"] => {
-                running = Some(serve(root.path(), &[], &upstream))
+                self.running = Some(serve(self.root.path(), &[], &self.upstream))
             }
             // This very run; what the checks of every commit call is the same line.
             ["cargo", "test", "--workspace", "--all-features"] => {
                 assert!(include_str!("../../.ci/run").lines().any(|ci| ci == line))
             }
             ["pypicache", "serve", arguments @ ..] => {
-                let server = serve(root.path(), arguments, &upstream);
+                let server = serve(self.root.path(), arguments, &self.upstream);
                 assert_eq!(get(&server.url, &[]).await.status.as_u16(), 200, "{line}");
-                running = Some(server);
+                self.running = Some(server);
             }
             ["pypicache", "config", "check", arguments @ ..] => {
-                let output = command(root.path())
+                let output = command(self.root.path())
                     .args(["config", "check"])
                     .args(arguments)
                     .output()
@@ -100,21 +129,100 @@ async fn every_command_works() {
             }
             ["pip", "install", "--index-url", _, project] => {
                 succeeded(
-                    &Environment::new(root.path(), "pip")
-                        .pip_install(&running.as_ref().unwrap().index(), &[project]),
+                    &Environment::new(self.root.path(), "pip")
+                        .pip_install(&self.running.as_ref().unwrap().index(), &[project]),
                 );
             }
             ["uv", "pip", "install", "--default-index", _, project] => {
                 succeeded(
-                    &Environment::new(root.path(), "uv")
-                        .uv_install(&running.as_ref().unwrap().index(), &[project]),
+                    &Environment::new(self.root.path(), "uv")
+                        .uv_install(&self.running.as_ref().unwrap().index(), &[project]),
                 );
+            }
+            words => self.run_hosting(line, words),
+        }
+    }
+
+    /// What is done with uploads and what they need.
+    fn run_hosting(&mut self, line: &str, words: &[&str]) {
+        match words {
+            ["pypicache", "token", "create", arguments @ ..] => {
+                let output = command(self.root.path())
+                    .args(["token", "create"])
+                    .args(arguments)
+                    .output()
+                    .unwrap();
+                succeeded(&output);
+                self.token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            }
+            [
+                "twine",
+                "upload",
+                "--repository-url",
+                _,
+                "--username",
+                "__token__",
+                "--password",
+                "$TOKEN",
+                "dist/*",
+            ] => {
+                let server = self.running.as_ref().unwrap();
+                let tools = Environment::new(self.root.path(), "twine");
+                succeeded(&tools.twine_upload(&server.legacy(), Some(&self.token), &[&self.package]));
+            }
+            ["uv", "publish", "--publish-url", _, "--token", "$TOKEN", "dist/*"] => {
+                let server = self.running.as_ref().unwrap();
+                let tools = Environment::new(self.root.path(), "publish");
+                succeeded(&tools.uv_publish(&server.legacy(), Some(&self.token), &[&self.package], &[]));
+            }
+            [
+                "pypicache",
+                name @ ("yank" | "delete" | "restore" | "show" | "why"),
+                arguments @ ..,
+                "--server",
+                _,
+            ] => {
+                let (server, config) = (self.running.as_ref().unwrap(), self.config.to_str().unwrap());
+                let create = [
+                    "token", "create", "--name", "admin", "--role", "admin", "--config", config,
+                ];
+                let admin = command(self.root.path()).args(create).output().unwrap();
+                let mut managed = command(self.root.path());
+                managed
+                    .env("PYPICACHE_TOKEN", String::from_utf8(admin.stdout).unwrap().trim())
+                    .arg(name)
+                    .args(unquoted(arguments))
+                    .args(["--server", server.url.as_str()]);
+                succeeded(&managed.output().unwrap());
+            }
+            ["pypicache", name @ ("import" | "backup"), arguments @ ..] => {
+                let mut moving = command(self.root.path());
+                let arguments = arguments
+                    .iter()
+                    .map(|word| if *word == "wheels" { "dist" } else { word });
+                moving.current_dir(self.root.path()).arg(name).args(arguments);
+                succeeded(&moving.output().unwrap());
             }
             _ => panic!("nothing here tries this command: {line}"),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_works() {
+    let mut reader = Reader::new().await;
+    reader.write_configurations();
+    let config = reader.config.to_str().unwrap().to_owned();
+    let mut executed = 0;
+    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+        let words = line
+            .split_whitespace()
+            .map(|word| if word == "pypicache.toml" { &*config } else { word });
+        let words: Vec<&str> = words.collect();
+        reader.run(line, &words).await;
         executed += 1;
     }
-    assert!(executed >= 8, "{executed}");
+    assert!(executed >= 18, "{executed}");
 }
 
 #[test]
