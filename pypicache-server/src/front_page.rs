@@ -8,6 +8,12 @@ use crate::site::Site;
 
 const TEMPLATE: &str = include_str!("front_page.html");
 
+/// How to publish, where that is possible.
+const PUBLISHING: &str = "<h2>Publish here</h2>
+    <pre>uv publish --publish-url {base}/legacy/ dist/*
+twine upload --repository-url {base}/legacy/ dist/*</pre>
+    <p>It takes a token: whoever runs this server makes one with <code>pypicache token create</code>.</p>";
+
 /// The page, with the address that the client used.
 pub(crate) fn front_page(site: &Site, headers: &HeaderMap) -> Reply {
     let host = headers
@@ -35,7 +41,12 @@ pub(crate) fn front_page(site: &Site, headers: &HeaderMap) -> Reply {
     } else {
         format!("<h2>Further indexes</h2><ul>{further}</ul>")
     };
+    let publishing = match site.hosting().next() {
+        Some(_) => PUBLISHING,
+        None => "",
+    };
     let page = TEMPLATE
+        .replace("{publishing}", publishing)
         .replace("{version}", env!("CARGO_PKG_VERSION"))
         .replace("{further}", &further)
         .replace("{base}", &html_escape::encode_double_quoted_attribute(&base));

@@ -125,7 +125,7 @@ async fn answer(
     if !route.takes(&head.method) {
         return (wrong_method(&route), Trail::default());
     }
-    if head.method == Method::POST && is_from_another_site(&head.headers) {
+    if head.method == Method::POST && is_from_another_site(head) {
         return (from_another_site(), Trail::default());
     }
     let mut asker = Asker {
@@ -168,10 +168,16 @@ async fn answer(
 
 /// Whether a browser sends this for a page of somebody else's (Fetch Metadata, `Origin`): it adds the credentials that it has
 /// for us, whoever wrote the page.
-fn is_from_another_site(headers: &HeaderMap) -> bool {
-    let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+fn is_from_another_site(head: &Parts) -> bool {
+    let told = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    // HTTP/2 has the host in the target.
+    let host = head
+        .uri
+        .authority()
+        .map(|authority| authority.as_str())
+        .or(told("host"));
     let origin = told("origin").map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    let is_foreign_origin = origin.is_some_and(|origin| told("host") != Some(origin));
+    let is_foreign_origin = origin.is_some_and(|origin| host != Some(origin));
     is_foreign_origin || told("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
@@ -191,6 +197,11 @@ async fn admit(
     head: &Parts,
     asker: &mut Asker,
 ) -> Result<(), Refusal> {
+    // Metrics are about the whole server, by whichever index they are asked for.
+    let index = match route {
+        Route::Metrics => site.indexes.first().unwrap_or(index),
+        _ => index,
+    };
     match route.scope(&head.method) {
         None => Ok(()),
         Some(Scope::Read) if index.anonymous_read => Ok(()),

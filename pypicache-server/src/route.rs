@@ -33,7 +33,7 @@ pub(crate) enum Route {
     File(FilePath, Sibling),
     /// `integrity/<project>/<version>/<file>/provenance`: attestations (PEP 740).
     Provenance(ProjectName, FileName),
-    /// `legacy/`: uploads.
+    /// `legacy/`, or `pypi/` as of old: uploads.
     Legacy,
     /// `-/projects/<project>`: what is recorded of a hosted project, and changes to it.
     Project(ProjectName),
@@ -109,8 +109,10 @@ pub(crate) fn route(path: &str) -> Route {
         Route::Metrics
     } else if path == "/simple" {
         Route::Redirect("simple/".to_owned())
-    } else if path == "/legacy" || path == "/legacy/" {
+    } else if matches!(path, "/legacy" | "/legacy/" | "/pypi" | "/pypi/") {
         Route::Legacy
+    } else if let Some(rest) = path.strip_prefix("/project/") {
+        project(rest)
     } else if let Some(rest) = path.strip_prefix("/simple/") {
         simple(rest)
     } else if let Some(rest) = path.strip_prefix("/files/") {
@@ -131,6 +133,17 @@ pub(crate) fn route(path: &str) -> Route {
         decoded_name(rest).map_or(Route::Nothing, Route::Why)
     } else {
         Route::Nothing
+    }
+}
+
+/// `project/<name>/` and `project/<name>/<version>/`, as uploaders print them behind PyPI's example: the page.
+fn project(rest: &str) -> Route {
+    let path = rest.strip_suffix('/').unwrap_or(rest);
+    let name = path.split('/').next().and_then(decoded_name);
+    let climb = "../".repeat(rest.matches('/').count() + 1);
+    match name {
+        Some(name) if path.split('/').count() <= 2 => Route::Redirect(format!("{climb}simple/{name}/")),
+        _ => Route::Nothing,
     }
 }
 
@@ -201,6 +214,10 @@ mod tests {
         assert_eq!(redirect("/simple/Foo_.Bar/"), "../foo-bar/");
         assert_eq!(redirect("/simple/Foo_.Bar"), "foo-bar/");
         assert_eq!(redirect("/simple/%66oo/"), "../foo/");
+        // Relative to /project/Foo, to /project/Foo/ and to /project/Foo/1.0/.
+        assert_eq!(redirect("/project/Foo"), "../simple/foo/");
+        assert_eq!(redirect("/project/Foo/"), "../../simple/foo/");
+        assert_eq!(redirect("/project/Foo/1.0/"), "../../../simple/foo/");
     }
 
     #[test]
@@ -232,6 +249,9 @@ mod tests {
             "/files/pypi/six-1.0.tar.gz.asc",
             "/files/C:%5csix-1.0.tar.gz",
             "/legacy/x",
+            "/project/",
+            "/project/../x/",
+            "/project/a/b/c/",
             "/-/projects/",
             "/-/projects/..",
             "/-/projects/%2e%2e%2fx",

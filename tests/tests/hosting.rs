@@ -296,8 +296,18 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         .path()
         .join("files/acme-one/acme_one-9.0-py3-none-any.whl");
     std::fs::write(&stray, b"half").unwrap();
+    let written = std::fs::File::options().write(true).open(&stray).unwrap();
+    written.set_modified(clock.now()).unwrap();
+    assert!(source.sweep().await.unwrap().is_empty());
+    assert!(stray.exists(), "somebody may be about to write it down");
     clock.advance(Duration::from_secs(86_400));
+    // A record that was lost takes no files with it.
+    let lost = directory.path().join("files/acme-lost");
+    std::fs::create_dir(&lost).unwrap();
+    std::fs::write(lost.join("acme_lost-1.0.tar.gz"), b"precious").unwrap();
     assert!(source.sweep().await.unwrap().is_empty(), "not yet");
+    assert!(lost.join("acme_lost-1.0.tar.gz").exists());
+    std::fs::remove_dir_all(&lost).unwrap();
     assert_eq!(
         (lying(), stray.exists()),
         (4, false),

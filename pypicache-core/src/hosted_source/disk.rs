@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -171,6 +172,17 @@ impl Disk {
             found(fs::remove_file(self.file_path(project, filename, suffix)))?;
         }
         Ok(())
+    }
+
+    /// For how long a file has been lying there.
+    pub(super) fn age(
+        &self,
+        project: &ProjectName,
+        filename: &FileName,
+        now: SystemTime,
+    ) -> io::Result<Duration> {
+        let written = fs::metadata(self.file_path(project, filename, ""))?.modified()?;
+        Ok(now.duration_since(written).unwrap_or_default())
     }
 
     /// Names of the files that lie in a project's directory, siblings left out.

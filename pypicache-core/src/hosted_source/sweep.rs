@@ -1,13 +1,16 @@
-//! Removing what nobody can have any more: files whose time in the trash is over, and files that a crash left without a
-//! record.
+//! Removing what nobody can have any more: files whose time in the trash is over, and, after a day, files that a crash left
+//! beside a record that does not name them. Files of a project without any record stay: whoever lost the record wants them.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::record::State;
 use super::{HostedSource, Shared};
 use crate::model::{FileName, ProjectName};
 use crate::source::SourceError;
+
+/// How long a file stays that no record names.
+const LEFT_BEHIND: Duration = Duration::from_secs(86_400);
 
 impl HostedSource {
     /// Looks through all projects. Gives the names of the files whose bytes were removed.
@@ -29,8 +32,10 @@ impl HostedSource {
 impl Shared {
     fn sweep(&self, project: &ProjectName) -> io::Result<Vec<FileName>> {
         let lock = self.disk.lock()?;
-        // A first upload that crashed left files without a record.
-        let mut record = self.disk.read(project)?.unwrap_or_default();
+        let Some(mut record) = self.disk.read(project)? else {
+            tracing::warn!(%project, source = %self.name, "there are files without a record; pypicache import takes them in again");
+            return Ok(Vec::new());
+        };
         let now = self.options.clock.now();
         let mut removed = Vec::new();
         for file in &mut record.files {
@@ -45,10 +50,12 @@ impl Shared {
             self.pages.forget(project);
         }
         for lying in self.disk.lying(project)? {
-            if record
-                .file(&lying)
-                .is_none_or(|file| file.state == State::Removed)
-            {
+            let is_over = match record.file(&lying) {
+                Some(file) => file.state == State::Removed,
+                None => self.disk.age(project, &lying, now)? >= LEFT_BEHIND,
+            };
+            if is_over {
+                tracing::info!(%project, file = %lying, source = %self.name, "removed for good");
                 self.disk.remove(project, &lying)?;
             }
         }

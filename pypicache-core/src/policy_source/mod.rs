@@ -12,7 +12,7 @@
 mod judge;
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -68,6 +68,8 @@ struct Judged {
     /// What may be seen of it.
     shown: Arc<ProjectPage>,
     denials: HashMap<FilePath, Denial>,
+    /// All that the page lists.
+    listed: HashSet<FilePath>,
     /// For the client: how much is kept out, by which rules.
     notice: Option<Arc<str>>,
     /// When the next file comes of age.
@@ -147,6 +149,7 @@ impl Shared {
             page: page.clone(),
             shown: self.shown(page, &denials),
             notice: self.notice(&denials),
+            listed: page.files.iter().map(|file| file.path.clone()).collect(),
             until: denials.values().filter_map(|denial| denial.until).min(),
             denials,
         });
@@ -216,7 +219,7 @@ impl Shared {
             match answer {
                 Ok(Answer::Found(reply)) => {
                     let judged = self.judge(project, &reply.page);
-                    if reply.page.file(path).is_some() {
+                    if judged.listed.contains(path) {
                         return Ok(judged.denials.get(path).cloned());
                     }
                 }

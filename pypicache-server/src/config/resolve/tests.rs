@@ -47,6 +47,64 @@ fn the_sample_is_what_it_says() {
         matches!(&configuration.sources[1].kind, SourceKind::Directory(dir) if dir == Path::new("/etc/wheels"))
     );
     assert_eq!(configuration.indexes[0].sources, [0, 2]);
+    assert_eq!(configuration.data_dir, Path::new("/var/lib/pypicache"));
+    assert_eq!(configuration.retention, RETENTION);
+    assert_eq!(configuration.publishers.len(), 1);
+    let rules = configuration.policy.unwrap();
+    assert_eq!(
+        (rules.rules.len(), rules.own_sources.len(), rules.dry_run),
+        (2, 2, false)
+    );
+}
+
+#[test]
+fn only_loopback_is_open_without_being_said() {
+    let is_open = |text: &str| load(text, &Overrides::default()).unwrap().anonymous_read;
+    assert!(is_open("") && is_open("listen = \"[::1]:80\""));
+    assert!(!is_open("listen = \"0.0.0.0:80\""));
+    assert!(is_open(
+        "listen = \"0.0.0.0:80\"\n[access]\nanonymous-read = true"
+    ));
+    assert!(!is_open("[access]\nanonymous-read = false"));
+}
+
+#[test]
+fn what_is_wrong_with_a_teams_file_is_named() {
+    for (text, key) in [
+        ("[policy]\ncool-down = \"soon\"", "policy.cool-down"),
+        ("[policy]\ncool-down-exempt = [\"x\"]", "policy.cool-down-exempt"),
+        ("[[policy.rule]]\ndeny = []", "policy.rule"),
+        ("[[policy.rule]]\nallow = [\"x\"]\ndeny = [\"x\"]", "policy.rule"),
+        ("[[policy.rule]]\ndeny = [\"six<\"]", "policy.rule"),
+        ("[tls]\ncert = \"c.pem\"", "tls.cert"),
+        ("[tls]\nkey = \"k.pem\"", "tls.key"),
+        ("trusted-proxies = [\"proxy\"]", "trusted-proxies"),
+        ("path-prefix = \"pypi\"", "path-prefix"),
+        ("external-url = \"team\"", "external-url"),
+        (
+            "[[access.publisher]]\nissuer = \"github\"",
+            "access.publisher.claims",
+        ),
+        (
+            "[[access.publisher]]\nissuer = \"me\"\nclaims = { a = \"b\" }",
+            "access.publisher.issuer",
+        ),
+        ("[data]\nretention = \"long\"", "data.retention"),
+        (
+            "[[source]]\nname = \"a\"\nhosted = true\noverlay = [\"-\"]",
+            "source.overlay",
+        ),
+        (
+            "[[source]]\nname = \"a\"\nhosted = true\nmax-upload-size = \"big\"",
+            "source.max-upload-size",
+        ),
+    ] {
+        let error = load(text, &Overrides::default()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("/etc/p.toml:") && error.contains(key),
+            "{text}: {error}"
+        );
+    }
 }
 
 #[test]
