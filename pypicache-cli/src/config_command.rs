@@ -69,6 +69,12 @@ fn print(configuration: &Configuration, json: bool) {
             .max_size
             .map_or_else(|| "no limit".to_owned(), |bytes| format!("{bytes} bytes"))
     );
+    let tls = configuration
+        .tls
+        .as_ref()
+        .map(|(cert, _)| cert.display().to_string());
+    anstream::println!("tls        {}", tls.as_deref().unwrap_or("none"));
+    anstream::println!("rules      {}", rules(configuration));
     anstream::println!("offline    {}", configuration.offline);
     anstream::println!("prefetch   {}", configuration.prefetch);
     for (name, from) in sources {
@@ -77,6 +83,23 @@ fn print(configuration: &Configuration, json: bool) {
     for index in &configuration.indexes {
         anstream::println!("index      /{}/simple/", index.name);
     }
+}
+
+/// How many rules there are, and what else keeps files out.
+fn rules(configuration: &Configuration) -> String {
+    let Some(rules) = &configuration.policy else {
+        return "none".to_owned();
+    };
+    let mut parts = vec![rules.rules.len().to_string()];
+    parts.extend(
+        rules
+            .cool_down
+            .as_ref()
+            .map(|cool_down| format!("cool-down {} s", cool_down.period.as_secs())),
+    );
+    parts.extend(rules.max_size.map(|bytes| format!("at most {bytes} bytes")));
+    parts.extend(rules.dry_run.then(|| "dry run".to_owned()));
+    parts.join(", ")
 }
 
 fn shown(url: &url::Url) -> String {

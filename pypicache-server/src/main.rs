@@ -21,11 +21,14 @@ async fn main() -> ExitCode {
         Ok(configuration) => configuration,
         Err(error) => return fail(&error, 2),
     };
+    let scheme = if configuration.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let ready = |address| {
-        eprintln!(
-            "pypicache-server {} listening on http://{address}/",
-            env!("CARGO_PKG_VERSION")
-        )
+        let version = env!("CARGO_PKG_VERSION");
+        eprintln!("pypicache-server {version} listening on {scheme}://{address}/")
     };
     match run(configuration, move || Configuration::load(&overrides), ready).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,18 +1,18 @@
 //! Trusted publishing over HTTP, as PyPI's own clients speak it: `GET /_/oidc/audience` and `POST /_/oidc/mint-token`.
 
 use http_body_util::{BodyExt as _, Limited};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::access::{AUDIENCE, MintError};
+use crate::access::{AUDIENCE, MintError, Refusal};
 use crate::asker::Asker;
 use crate::audit::Event;
 use crate::manage::document;
-use crate::problem::nothing;
+use crate::problem::{self, nothing};
 use crate::respond::Reply;
 use crate::site::Site;
 
@@ -64,7 +64,12 @@ pub(crate) async fn mint(site: &Site, asker: &Asker, body: Incoming) -> Reply {
                 detail: Some(error.to_string()),
                 ..asker.event("turned-away")
             });
-            // Guessing is slowed here as everywhere.
+            // Whoever tries what is no identity token is slowed like everybody who guesses.
+            if matches!(error, MintError::Invalid(_))
+                && let slowed @ Refusal::TooOften(_) = site.access.wrong(asker.client.address)
+            {
+                return problem::refused(&HeaderMap::new(), &slowed);
+            }
             let status = match &error {
                 MintError::NoKeys(_) => StatusCode::SERVICE_UNAVAILABLE,
                 MintError::Untrusted(_) => StatusCode::FORBIDDEN,

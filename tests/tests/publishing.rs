@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use pypicache_tests::client::{Reply, get, post};
 use pypicache_tests::form::Form;
@@ -17,7 +18,7 @@ async fn start(claims: &str) -> (Team, Issuer) {
         Issuer::start(json!({ "repository": "acme/tools", "ref": "refs/tags/v1", "environment": "release" }))
             .await;
     let front = format!(
-        "[[access.publisher]]\nissuer = \"{}\"\nprojects = [\"acme-one\"]\nclaims = {claims}\n",
+        "trusted-proxies = [\"127.0.0.1\"]\n[[access.publisher]]\nissuer = \"{}\"\nprojects = [\"acme-one\"]\nclaims = {claims}\n",
         issuer.url.as_str().trim_end_matches('/')
     );
     (Team::with(&front, "projects = [\"acme-*\"]", "").await, issuer)
@@ -25,14 +26,18 @@ async fn start(claims: &str) -> (Team, Issuer) {
 
 const CLAIMS: &str = "{ repository = \"acme/tools\", ref = \"refs/tags/*\" }";
 
+static COUNT: AtomicU16 = AtomicU16::new(1);
+
+async fn mint_from(team: &Team, address: &str, body: String) -> Reply {
+    let headers = [("content-type", "application/json"), ("x-forwarded-for", address)];
+    post(&team.url("_/oidc/mint-token"), &headers, body.into_bytes()).await
+}
+
 async fn mint(team: &Team, identity: &str) -> Reply {
     let body = json!({ "token": identity }).to_string();
-    post(
-        &team.url("_/oidc/mint-token"),
-        &[("content-type", "application/json")],
-        body.into_bytes(),
-    )
-    .await
+    // Each from an address of its own, so that nobody is slowed.
+    let address = format!("2001:db8:{:x}::1", COUNT.fetch_add(1, Ordering::Relaxed));
+    mint_from(team, &address, body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +189,17 @@ async fn identity_tokens_that_are_not_good_get_nothing() {
             .as_u16(),
         422
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_tries_tokens_is_slowed() {
+    let (team, issuer) = start(CLAIMS).await;
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        let body = json!({ "token": issuer.forged(&json!({})) }).to_string();
+        statuses.push(mint_from(&team, "192.0.2.1", body).await.status.as_u16());
+    }
+    assert_eq!((&statuses[..10], statuses[10]), (&[422; 10][..], 429));
 }
 
 #[tokio::test(flavor = "multi_thread")]
