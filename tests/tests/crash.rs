@@ -157,3 +157,27 @@ async fn what_was_answered_survives_a_kill_and_the_rest_is_whole_or_not_there() 
     assert!(cut > 100, "the kills came too late: {cut}");
     println!("{} answered for, {cut} cut off", answered.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_on_one_directory_take_uploads_together() {
+    let team = Team::start().await;
+    let config = team.root.path().join("team.toml");
+    let second = Server::start(team.root.path(), &["--config", config.to_str().unwrap()]);
+    let token = team.token("developer", &[]);
+    let mut uploads = JoinSet::new();
+    for number in 0..COUNT {
+        let server = if number % 2 == 0 { &team.server } else { &second };
+        uploads.spawn(upload(
+            server.legacy(),
+            token.clone(),
+            number,
+            package(number, 1000),
+        ));
+    }
+    while let Some(done) = uploads.join_next().await {
+        assert_eq!(done.unwrap().1, Some(StatusCode::OK));
+    }
+    let (one, other) = (offered(&team.server).await, offered(&second).await);
+    assert_eq!(one.len(), COUNT);
+    assert_eq!(one, other, "each sees what the other took");
+}

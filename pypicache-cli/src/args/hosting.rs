@@ -87,7 +87,7 @@ pub(crate) enum ScopeName {
 /// Which server, and who asks.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// The server, or one of its indexes: http://team.example:6283/
+    /// The server, or one of its indexes
     #[arg(
         long,
         value_name = "URL",

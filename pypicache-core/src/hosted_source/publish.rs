@@ -91,7 +91,13 @@ impl HostedSource {
         let examined = {
             let (upload, file) = (upload.clone(), received.staging.file().clone());
             let sha256 = received.sha256;
-            blocking(move || examined(&upload, &file, sha256)).await?
+            let work = move || {
+                let examined = examined(&upload, &file, sha256)?;
+                // Here, where nobody waits for it: large files take their time.
+                file.sync_data()?;
+                Ok(examined)
+            };
+            blocking(work).await?
         };
         let _one_at_a_time = self.shared.changing.lock().await;
         let shared = self.shared.clone();

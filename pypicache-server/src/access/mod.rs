@@ -1,12 +1,12 @@
 //! Who asks, and what they may do.
 //!
-//! 1. [`Caller::Anybody`] may read where the index says so, and nothing else.
+//! 1. Anybody may read where the index says so, and nothing else.
 //! 2. Whoever presents a token (as Basic password under any user name, or as Bearer) is the token's [`Grant`].
 //! 3. What is wrong is answered 401 with a challenge, what is right but not enough 403; whoever is wrong too often is
-//!    answered 429 for a while ([`attempts`]).
+//!    answered 429 for a while (`attempts`).
 //!
-//! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`], users in [`htpasswd`], and jobs of CI
-//! systems get theirs from [`publishers`].
+//! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`], users in `htpasswd`, and jobs of CI
+//! systems get theirs from `publishers`.
 
 mod attempts;
 mod grant;
