@@ -19,7 +19,7 @@ use pypicache_core::model::ProjectName;
 use pypicache_server::audit::Event;
 
 use crate::args::BackupCommand;
-use crate::hosted::Sources;
+use crate::data::Data;
 use crate::{FAILED, OK};
 
 /// In front of every path in the archive.
@@ -28,16 +28,16 @@ const ROOT: &str = "pypicache-backup";
 pub(crate) fn backup(command: BackupCommand) -> u8 {
     let done = match &command {
         BackupCommand::Create(options) => {
-            Sources::load(&options.data).and_then(|sources| create(&sources, &options.file))
+            Data::load(&options.data).and_then(|data| create(&data, &options.file))
         }
         BackupCommand::Restore(options) => {
-            Sources::load(&options.data).and_then(|sources| restore(&sources, &options.file))
+            Data::load(&options.data).and_then(|data| restore(&data, &options.file))
         }
     };
     done.unwrap_or_else(|code| code)
 }
 
-fn create(sources: &Sources, path: &Path) -> Result<u8, u8> {
+fn create(data: &Data, path: &Path) -> Result<u8, u8> {
     let failed = |error: io::Error| {
         anstream::eprintln!("error: the backup {} cannot be written: {error}", path.display());
         FAILED
@@ -52,14 +52,14 @@ fn create(sources: &Sources, path: &Path) -> Result<u8, u8> {
         (_, false) => Box::new(File::create(path).map_err(failed)?),
     };
     let mut archive = tar::Builder::new(BufWriter::new(out));
-    let tokens = sources.data_dir().join("v1").join("tokens.json");
+    let tokens = data.data_dir().join("v1").join("tokens.json");
     if tokens.exists() {
         archive
             .append_path_with_name(&tokens, format!("{ROOT}/tokens.json"))
             .map_err(failed)?;
     }
     let mut count = 0;
-    for source in sources.all()? {
+    for source in data.all()? {
         count += source
             .back_up(&mut archive, &format!("{ROOT}/hosted/{}", source.name()))
             .map_err(failed)?;
@@ -78,7 +78,7 @@ type Entries<'a> = tar::Entries<'a, Box<dyn Read>>;
 /// One of them.
 type Entry<'a> = tar::Entry<'a, Box<dyn Read>>;
 
-fn restore(sources: &Sources, path: &Path) -> Result<u8, u8> {
+fn restore(data: &Data, path: &Path) -> Result<u8, u8> {
     let failed = |error: io::Error| {
         anstream::eprintln!("error: the backup {} cannot be read: {error}", path.display());
         FAILED
@@ -95,7 +95,7 @@ fn restore(sources: &Sources, path: &Path) -> Result<u8, u8> {
     while let Some(entry) = ahead.take() {
         let path = path_of(&entry);
         if path == format!("{ROOT}/tokens.json") {
-            restore_tokens(sources, entry).map_err(failed)?;
+            restore_tokens(data, entry).map_err(failed)?;
             ahead = next(&entries).map_err(failed)?;
             continue;
         }
@@ -104,7 +104,7 @@ fn restore(sources: &Sources, path: &Path) -> Result<u8, u8> {
             ahead = next(&entries).map_err(failed)?;
             continue;
         };
-        let source = sources.one(Some(&name))?;
+        let source = data.one(Some(&name))?;
         let (restored, behind) = project_of(&source, &name, &project, entry, &entries).map_err(failed)?;
         sum.added += restored.added;
         sum.known += restored.known;
@@ -114,7 +114,7 @@ fn restore(sources: &Sources, path: &Path) -> Result<u8, u8> {
     for (name, why) in &sum.left_out {
         anstream::eprintln!("left out: {name}: {why}");
     }
-    sources.audit.note(&Event {
+    data.audit.note(&Event {
         detail: Some(format!("{} files from a backup", sum.added)),
         ..Event::new("upload")
     });
@@ -173,8 +173,8 @@ fn meaning(path: &str) -> Option<(String, BackupEntry)> {
 }
 
 /// Tokens are put back where there are none.
-fn restore_tokens(sources: &Sources, mut entry: impl Read) -> io::Result<()> {
-    let directory = sources.data_dir().join("v1");
+fn restore_tokens(data: &Data, mut entry: impl Read) -> io::Result<()> {
+    let directory = data.data_dir().join("v1");
     let target = directory.join("tokens.json");
     if target.exists() {
         anstream::eprintln!("tokens stay as they are: there are some already");

@@ -3,7 +3,7 @@
 mod args;
 mod backup_command;
 mod config_command;
-mod hosted;
+mod data;
 mod import_command;
 mod logging;
 mod manage_command;

@@ -1,24 +1,26 @@
 //! `pypicache token`: on the host of the server, whose tokens are a file of its data directory.
 
 use jiff::Timestamp;
-use pypicache_core::Clock;
 use pypicache_core::model::NamePattern;
 use pypicache_server::access::tokens::{NewToken, TokenFile, TokenRecord};
 use pypicache_server::access::{Role, Scope};
 use pypicache_server::audit::{Audit, Event};
-use pypicache_server::config::{Configuration, Overrides, duration};
+use pypicache_server::config::duration;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::args::{DataArgs, RoleName, ScopeName, TokenCommand, TokenCreateArgs};
+use crate::args::{RoleName, ScopeName, TokenCommand, TokenCreateArgs};
+use crate::data::Data;
 use crate::{FAILED, OK, WRONG_USE, print_error};
 
 pub(crate) fn token(command: TokenCommand) -> u8 {
     let done = match command {
         TokenCommand::Create(options) => create(options),
-        TokenCommand::List(options) => file(&options.data).and_then(|(file, _)| list(&file, options.json)),
+        TokenCommand::List(options) => {
+            Data::load(&options.data).and_then(|data| list(&data.tokens(), options.json))
+        }
         TokenCommand::Revoke(options) => {
-            file(&options.data).and_then(|(file, audit)| revoke(&file, &audit, &options.token))
+            Data::load(&options.data).and_then(|data| revoke(&data.tokens(), &data.audit, &options.token))
         }
     };
     done.unwrap_or_else(|code| code)
@@ -33,7 +35,7 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
     let projects = patterns
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(format!("--project: {error}")))?;
-    let (file, audit) = file(&options.data)?;
+    let data = Data::load(&options.data)?;
     let new = NewToken {
         name: options.name.clone(),
         scopes: scopes(&options),
@@ -46,8 +48,8 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
             .transpose()
             .map_err(wrong)?,
     };
-    let (record, secret) = file.create(new).map_err(failed)?;
-    audit.note(&Event {
+    let (record, secret) = data.tokens().create(new).map_err(failed)?;
+    data.audit.note(&Event {
         detail: Some(format!("{} ({}): {}", record.name, record.id, described(&record))),
         ..Event::new("token-created")
     });
@@ -139,24 +141,6 @@ fn revoke(file: &TokenFile, audit: &Audit, token: &str) -> Result<u8, u8> {
         return Err(FAILED);
     }
     Ok(OK)
-}
-
-/// The tokens, and where what is done with them is written down.
-fn file(data: &DataArgs) -> Result<(TokenFile, Audit), u8> {
-    let overrides = Overrides {
-        config: data.config.clone(),
-        data_dir: data.data_dir.clone(),
-        ..Overrides::default()
-    };
-    let configuration = Configuration::load(&overrides).map_err(|error| {
-        print_error(&error);
-        WRONG_USE
-    })?;
-    let dir = &configuration.data_dir;
-    Ok((
-        TokenFile::new(dir, Clock::system()),
-        Audit::new(dir, Clock::system()),
-    ))
 }
 
 fn failed(error: impl std::error::Error + 'static) -> u8 {

@@ -14,7 +14,7 @@ use pypicache_server::audit::{Audit, Event};
 use tokio::io::AsyncReadExt as _;
 
 use crate::args::ImportArgs;
-use crate::hosted::Sources;
+use crate::data::Data;
 use crate::{FAILED, OK, WRONG_USE};
 
 /// How much is read at once, in bytes.
@@ -57,8 +57,8 @@ pub(crate) fn import(options: &ImportArgs) -> u8 {
 }
 
 fn imported(options: &ImportArgs) -> Result<Outcome, u8> {
-    let sources = Sources::load(&options.data)?;
-    let source = sources.one(options.source.as_deref())?;
+    let data = Data::load(&options.data)?;
+    let source = data.one(options.source.as_deref())?;
     let candidates = candidates(&options.path)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,7 +78,7 @@ fn imported(options: &ImportArgs) -> Result<Outcome, u8> {
             Ok(Published::New(sha256)) => {
                 outcome.new += 1;
                 anstream::println!("{}", candidate.filename);
-                note(&sources.audit, &source, &candidate, &sha256.to_hex());
+                note(&data.audit, &source, &candidate, &sha256.to_hex());
             }
             Ok(Published::Known(_)) => outcome.known += 1,
             Err(problem) => {

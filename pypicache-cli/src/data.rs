@@ -1,22 +1,23 @@
-//! A hosted source on this host, opened beside the running server.
+//! The data of the server on this host, opened beside it while it runs.
 
 use std::path::Path;
 
 use pypicache_core::Clock;
 use pypicache_core::hosted_source::{HostedOptions, HostedSource};
+use pypicache_server::access::tokens::TokenFile;
 use pypicache_server::audit::Audit;
 use pypicache_server::config::{Configuration, HostedConfiguration, Overrides, SourceKind};
 
 use crate::args::DataArgs;
 use crate::{FAILED, WRONG_USE, print_error};
 
-/// The hosted sources of a configuration, by name, and where what is done with them is written down.
-pub(crate) struct Sources {
+/// What the server's configuration says of its data, and where what is done with that is written down.
+pub(crate) struct Data {
     configuration: Configuration,
     pub(crate) audit: Audit,
 }
 
-impl Sources {
+impl Data {
     pub(crate) fn load(data: &DataArgs) -> Result<Self, u8> {
         let overrides = Overrides {
             config: data.config.clone(),
@@ -36,14 +37,19 @@ impl Sources {
         &self.configuration.data_dir
     }
 
-    /// Every one of them.
+    /// Its tokens.
+    pub(crate) fn tokens(&self) -> TokenFile {
+        TokenFile::new(self.data_dir(), Clock::system())
+    }
+
+    /// Every hosted source.
     pub(crate) fn all(&self) -> Result<Vec<HostedSource>, u8> {
         self.configured()
             .map(|(name, hosted)| self.open(name, hosted))
             .collect()
     }
 
-    /// The one of this name; without a name, the only one.
+    /// The hosted source of this name; without a name, the only one.
     pub(crate) fn one(&self, name: Option<&str>) -> Result<HostedSource, u8> {
         let found: Vec<_> = self
             .configured()
