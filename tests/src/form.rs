@@ -5,7 +5,7 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::client::{Reply, post};
-use crate::package::Package;
+use crate::package::{Package, sha256};
 
 /// The boundary that [`Form::body`] uses.
 pub const BOUNDARY: &str = "a-boundary-that-is-in-no-file";
@@ -71,6 +71,17 @@ impl Form {
     pub fn named(mut self, filename: &str) -> Self {
         filename.clone_into(&mut self.filename);
         self
+    }
+
+    /// The same with another file, and its digest.
+    #[must_use]
+    pub fn holding(self, filename: &str, bytes: Vec<u8>) -> Self {
+        let mut form = self
+            .named(filename)
+            .with("sha256_digest", &sha256(&bytes))
+            .without("content");
+        form.fields.push(("content".to_owned(), bytes.into()));
+        form
     }
 
     /// As it goes over the wire.

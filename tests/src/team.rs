@@ -10,6 +10,7 @@ use url::Url;
 use crate::client::get_json;
 use crate::process::{Server, command};
 use crate::python::{succeeded, text};
+use crate::tiers::files_below;
 use crate::upstream::Upstream;
 
 /// The server, what is behind it, and where it keeps what it has.
@@ -95,6 +96,16 @@ impl Team {
     #[must_use]
     pub fn laptop(&self, home: &Path) -> Server {
         Server::start(home, &["--upstream", self.server.index().as_str()])
+    }
+
+    /// How many files there are of uploads: distributions, siblings, records, and what is being received.
+    #[must_use]
+    pub fn left_behind(&self) -> usize {
+        let root = self.root.path().join(".local/share/pypicache/v1/hosted/private");
+        ["files", "staging", "projects"]
+            .iter()
+            .map(|part| files_below(&root.join(part)))
+            .sum()
     }
 
     /// A URL at the server.

@@ -1,12 +1,10 @@
 //! Uploads as they should not be: fields, digests, names, archives, forms; and what is left of them: nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::io::Write as _;
-
 use hyper::Method;
-use pypicache_tests::client::{get, post, raw, send};
-use pypicache_tests::form::{BOUNDARY, Form, basic};
-use pypicache_tests::package::{Package, Wheel, noise, sdist, sha256};
+use pypicache_tests::client::{get, send};
+use pypicache_tests::form::Form;
+use pypicache_tests::package::{Package, Wheel, noise, sdist};
 use pypicache_tests::process::Server;
 use pypicache_tests::team::{Team, files};
 use pypicache_tests::tiers::files_below;
@@ -18,22 +16,6 @@ fn good() -> Form {
 
 fn package() -> Package {
     Wheel::new("acme-one", "1.0").build()
-}
-
-/// The same with other bytes in the place of the package's, and their digest.
-fn of_bytes(filename: &str, bytes: Vec<u8>) -> Form {
-    let mut form = good().named(filename).with("sha256_digest", &sha256(&bytes));
-    form.fields.retain(|(name, _)| name != "content");
-    form.fields.push(("content".to_owned(), bytes.into()));
-    form
-}
-
-/// Everything below the directory of the hosted source, records left out.
-fn left_behind(team: &Team) -> usize {
-    let root = team.root.path().join(".local/share/pypicache/v1/hosted/private");
-    files_below(&root.join("files"))
-        + files_below(&root.join("staging"))
-        + files_below(&root.join("projects"))
 }
 
 /// What it is, the form, and what is said to it.
@@ -142,19 +124,23 @@ fn misfits_of_files() -> Vec<Misfit> {
         ),
         (
             "no wheel",
-            of_bytes("acme_one-1.0-py3-none-any.whl", noise(1000)),
+            good().holding("acme_one-1.0-py3-none-any.whl", noise(1000)),
             400,
             "does not begin with",
         ),
         (
             "no sdist",
-            of_bytes("acme_one-1.0.tar.gz", noise(1000)).with("filetype", "sdist"),
+            good()
+                .holding("acme_one-1.0.tar.gz", noise(1000))
+                .with("filetype", "sdist"),
             400,
             "cannot be read",
         ),
         (
             "a spelling of the past",
-            of_bytes("acme-one-1.0.tar.gz", noise(10)).with("filetype", "sdist"),
+            good()
+                .holding("acme-one-1.0.tar.gz", noise(10))
+                .with("filetype", "sdist"),
             400,
             "PEP 625",
         ),
@@ -183,7 +169,7 @@ async fn what_does_not_fit_is_refused_and_leaves_nothing() {
         let told = String::from_utf8_lossy(reply.bytes()).into_owned();
         assert_eq!(reply.status.as_u16(), status, "{what}: {told}");
         assert!(told.contains(detail), "{what}: {told}");
-        assert_eq!(left_behind(&team), 0, "{what}");
+        assert_eq!(team.left_behind(), 0, "{what}");
     }
     assert!(files(&team.server, "acme-one").await.is_empty());
     assert_eq!(team.upstream.requests().len(), 0);
@@ -256,7 +242,7 @@ async fn attestations_are_kept_and_served() {
         .send(&team.server.legacy(), Some(&token))
         .await;
     assert_eq!(wrong.status.as_u16(), 400);
-    assert_eq!(left_behind(&team), 0);
+    assert_eq!(team.left_behind(), 0);
     let right = good()
         .with("attestations", &statement(&package.sha256))
         .send(&team.server.legacy(), Some(&token))
@@ -297,152 +283,6 @@ async fn attestations_are_kept_and_served() {
     )
     .await;
     assert_eq!(none.status.as_u16(), 404);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn forms_that_attack_are_bounded() {
-    let team = Team::start().await;
-    let token = team.token("developer", &[]);
-    let authorization = basic(&token);
-    let sent = async |content_type: &str, body: Vec<u8>| {
-        let headers = [("content-type", content_type), ("authorization", &*authorization)];
-        post(&team.server.legacy(), &headers, body).await.status.as_u16()
-    };
-    let multipart = format!("multipart/form-data; boundary={BOUNDARY}");
-    let part = |name: &str, value: &str| {
-        format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
-    let body = good().body();
-    assert_eq!(sent("text/plain", body.clone()).await, 400);
-    assert_eq!(sent("multipart/form-data", body.clone()).await, 400);
-    assert_eq!(
-        sent(
-            &format!("multipart/form-data; boundary={}", "b".repeat(200)),
-            body.clone()
-        )
-        .await,
-        400
-    );
-    assert_eq!(
-        sent(&multipart, body[..body.len() - 40].to_vec()).await,
-        400,
-        "without its end"
-    );
-    assert_eq!(
-        sent(&multipart, body[..body.len() / 2].to_vec()).await,
-        400,
-        "half of it"
-    );
-    assert_eq!(sent(&multipart, noise(100_000)).await, 400);
-    assert_eq!(
-        sent(&multipart, part("x", "").repeat(100_000).into_bytes()).await,
-        413,
-        "a hundred thousand fields"
-    );
-    assert_eq!(
-        sent(&multipart, part("description", &"x".repeat(9 << 20)).into_bytes()).await,
-        413,
-        "a text of 9 MiB"
-    );
-    let header = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"x\"\r\nX-Long: {}",
-        "x".repeat(8 << 20)
-    );
-    assert_eq!(
-        sent(&multipart, header.into_bytes()).await,
-        413,
-        "a header of 8 MiB"
-    );
-    let twice = [part("name", "acme-one"), part("name", "acme-two")].concat();
-    assert_eq!(sent(&multipart, twice.into_bytes()).await, 400);
-    let memory = peak_memory(&team.server);
-    assert!(memory < 96 * 1024, "it took {memory} kB");
-    assert_eq!(left_behind(&team), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn archives_that_attack_are_bounded() {
-    let team = Team::start().await;
-    let token = team.token("developer", &[]);
-    let gzip = |bytes: &mut dyn Iterator<Item = Vec<u8>>| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        bytes.for_each(|piece| encoder.write_all(&piece).unwrap());
-        encoder.finish().unwrap()
-    };
-    // 4 GiB of zeros behind a header that announces them.
-    let mut header = tar::Header::new_gnu();
-    header.set_path("acme_one-1.0/bomb").unwrap();
-    header.set_size(4 << 30);
-    header.set_cksum();
-    let mut pieces =
-        std::iter::once(header.as_bytes().to_vec()).chain(std::iter::repeat_n(vec![0; 1 << 20], 4096));
-    let bomb = gzip(&mut pieces);
-    // A hundred thousand members, and one more.
-    let mut many = (0..100_002).map(|number| {
-        let mut header = tar::Header::new_gnu();
-        header.set_path(format!("acme_one-1.0/{number}")).unwrap();
-        header.set_size(0);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    });
-    let many = gzip(&mut many);
-    // A zip that announces two million members where there are four.
-    let mut zip = package().bytes.to_vec();
-    let end = zip.len() - 22;
-    zip[end + 10..end + 12].copy_from_slice(&[0xff, 0xff]);
-    let before = used_seconds(&team.server);
-    for (what, form) in [
-        (
-            "a bomb",
-            of_bytes("acme_one-1.0.tar.gz", bomb).with("filetype", "sdist"),
-        ),
-        (
-            "many members",
-            of_bytes("acme_one-1.0.tar.gz", many).with("filetype", "sdist"),
-        ),
-        ("a zip that lies", of_bytes("acme_one-1.0-py3-none-any.whl", zip)),
-    ] {
-        let reply = form.send(&team.server.legacy(), Some(&token)).await;
-        assert_eq!(reply.status.as_u16(), 400, "{what}: {:?}", reply.body);
-    }
-    let (memory, seconds) = (peak_memory(&team.server), used_seconds(&team.server) - before);
-    println!("peak memory {memory} kB, processor time {seconds:.1} s");
-    assert!(memory < 128 * 1024, "it took {memory} kB");
-    assert!(seconds < 30.0, "it took {seconds} s of processor time");
-    assert_eq!(left_behind(&team), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_is_told_before_the_file_is_sent() {
-    let team = Team::with("", "projects = [\"acme-*\"]\nmax-upload-size = \"1 MB\"", "").await;
-    let token = team.token("developer", &[]);
-    let ask = |authorization: &str, length: u64| {
-        format!(
-            "POST /legacy/ HTTP/1.1\r\nHost: x\r\n{authorization}Content-Type: multipart/form-data; boundary=b\r\n\
-             Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
-        )
-    };
-    let told = raw(&team.server.url, ask("", 1000).as_bytes()).await;
-    assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
-    let right = format!("Authorization: {}\r\n", basic(&token));
-    let told = raw(&team.server.url, ask(&right, 1 << 40).as_bytes()).await;
-    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
-    let told = raw(&team.server.url, ask(&right, 1000).as_bytes()).await;
-    assert!(told.starts_with("HTTP/1.1 100 "), "{told}");
-    let large = Wheel::new("acme-one", "1.0").payload(1_100_000).build();
-    let reply = Form::of("acme-one", "1.0", &large)
-        .send(&team.server.legacy(), Some(&token))
-        .await;
-    assert_eq!(reply.status.as_u16(), 413);
-    assert_eq!(left_behind(&team), 0);
-    // The client's answer is in the status line too, where twine looks for it.
-    let body = String::from_utf8_lossy(&good().with("version", "one").without("content").body()).into_owned();
-    let asked = format!(
-        "POST /legacy/ HTTP/1.1\r\nHost: x\r\n{right}Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let told = raw(&team.server.url, asked.as_bytes()).await;
-    assert!(told.starts_with("HTTP/1.1 400 the form has no file"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,22 +334,4 @@ async fn other_methods_than_post_upload_nothing() {
         405,
         "uv says what that means"
     );
-}
-
-fn status_of(server: &Server, key: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
-    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// In kB.
-fn peak_memory(server: &Server) -> u64 {
-    status_of(server, "VmHWM")
-}
-
-fn used_seconds(server: &Server) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.process())).unwrap();
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // User and system time, in hundredths of a second on Linux.
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
