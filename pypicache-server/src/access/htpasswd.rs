@@ -4,6 +4,7 @@
 //! remembered for a few minutes (its digest, with a key that only this process has). The file is read again when it changes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +29,6 @@ pub(super) const NOBODY: &str = "$2b$10$ApX/3NPjbxtlPVEm.fvMIOehi8xeK/aliZfyl9pv
 type Known = Arc<HashMap<String, String>>;
 
 /// Users with passwords.
-#[derive(Debug)]
 pub struct Htpasswd {
     path: PathBuf,
     role: Role,
@@ -129,5 +129,12 @@ impl Htpasswd {
             }
         }
         users
+    }
+}
+
+/// Neither hashes nor the key.
+impl fmt::Debug for Htpasswd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Htpasswd({} as {:?})", self.path.display(), self.role)
     }
 }
