@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
 
 use url::Url;
@@ -82,6 +82,32 @@ impl Environment {
                 .args(["--default-index", index.as_str()])
                 .args(arguments),
         )
+    }
+
+    /// The same as [`Self::pip_install`] by another version of pip, which is installed where it is not there yet.
+    #[must_use]
+    pub fn pip_install_by(&self, version: &str, index: &Url, arguments: &[&str]) -> Output {
+        let mut pip = Command::new(self.python());
+        pip.env("PYTHONPATH", release("pip", version))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--no-input",
+                "--disable-pip-version-check",
+            ])
+            .args(["--no-cache-dir", "--retries", "0", "--index-url", index.as_str()]);
+        self.run(pip.args(arguments))
+    }
+
+    /// The same as [`Self::uv_install`] by another version of uv, which is installed where it is not there yet.
+    #[must_use]
+    pub fn uv_install_by(&self, version: &str, index: &Url, arguments: &[&str]) -> Output {
+        let mut uv = Command::new(release("uv", version).join("bin/uv"));
+        uv.args(["pip", "install", "--no-cache", "--index-url", index.as_str()])
+            .arg("--python")
+            .arg(self.python());
+        self.run(uv.args(arguments))
     }
 
     /// `uv ARGUMENTS` in a project's directory, for this environment, with a cache of its own that is empty.
@@ -225,36 +251,70 @@ fn tool(name: &str) -> Command {
     Command::new(tools().join("bin").join(name))
 }
 
-/// Installs the tools where they are not there yet. Several test processes may ask at once.
+/// Where one release of a tool is unpacked, beside those that the tests usually run.
+fn release(name: &str, version: &str) -> PathBuf {
+    let directory = python_tools().join(format!("{name}-{version}"));
+    let requirement = format!("{name}=={version}");
+    let newest_pip = tools().join("bin/python");
+    install_once(&directory, &requirement, || {
+        vec![
+            pip_install(&newest_pip)
+                .args(["--no-deps", "--target"])
+                .arg(&directory)
+                .arg(&requirement)
+                .status(),
+        ]
+    });
+    directory
+}
+
+/// Installs the tools where they are not there yet.
 fn tools() -> &'static Path {
     static TOOLS_AT: OnceLock<PathBuf> = OnceLock::new();
     TOOLS_AT.get_or_init(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-            PathBuf::from,
-        );
-        let root = target.join("python-tools");
-        fs::create_dir_all(&root).unwrap();
-        let lock = File::create(root.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let (environment, stamp) = (root.join("environment"), root.join("installed"));
-        if fs::read_to_string(&stamp).ok().as_deref() != Some(&TOOLS.join(" ")) {
-            let run = |command: &mut Command| {
-                assert!(
-                    command.status().unwrap().success(),
-                    "the installers cannot be installed"
-                )
-            };
-            run(Command::new("python3")
+        let environment = python_tools().join("environment");
+        install_once(&environment, &TOOLS.join(" "), || {
+            let create = Command::new("python3")
                 .args(["-m", "venv", "--clear"])
-                .arg(&environment));
-            run(Command::new(environment.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-                .args(TOOLS));
-            fs::write(&stamp, TOOLS.join(" ")).unwrap();
-        }
+                .arg(&environment)
+                .status();
+            vec![
+                create,
+                pip_install(&environment.join("bin/python")).args(TOOLS).status(),
+            ]
+        });
         environment
     })
+}
+
+fn pip_install(python: &Path) -> Command {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip
+}
+
+/// Runs an installation unless its stamp says that this content is there. Several test processes may ask at once.
+fn install_once(directory: &Path, content: &str, install: impl FnOnce() -> Vec<std::io::Result<ExitStatus>>) {
+    let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", directory.display()));
+    let lock = File::create(beside("lock")).unwrap();
+    lock.lock().unwrap();
+    if fs::read_to_string(beside("installed")).ok().as_deref() != Some(content) {
+        for status in install() {
+            assert!(status.unwrap().success(), "{content} cannot be installed");
+        }
+        fs::write(beside("installed"), content).unwrap();
+    }
+}
+
+/// The directory for tools below the build's own.
+fn python_tools() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    );
+    let root = target.join("python-tools");
+    fs::create_dir_all(&root).unwrap();
+    root.canonicalize().unwrap()
 }
 
 fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<String, String>) {
