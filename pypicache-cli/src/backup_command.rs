@@ -16,7 +16,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use pypicache_core::hosted_source::{BackupEntry, HostedSource, Restored};
 use pypicache_core::model::ProjectName;
-use pypicache_server::audit::Event;
+use pypicache_server::observe::audit::Event;
 
 use crate::args::BackupCommand;
 use crate::data::Data;
@@ -61,7 +61,7 @@ fn create(data: &Data, path: &Path) -> Result<u8, u8> {
     let mut count = 0;
     for source in data.all()? {
         count += source
-            .back_up(&mut archive, &format!("{ROOT}/hosted/{}", source.name()))
+            .backup(&mut archive, &format!("{ROOT}/hosted/{}", source.name()))
             .map_err(failed)?;
     }
     let written = archive
@@ -138,7 +138,7 @@ fn project_of<'a>(
     let mut bytes = Vec::new();
     record.take(BackupEntry::MAX_RECORD).read_to_end(&mut bytes)?;
     let mut behind = None;
-    let restored = source.put_in(project, &bytes, || {
+    let restored = source.restore_entry(project, &bytes, || {
         let Some(entry) = next(entries)? else {
             return Ok(None);
         };

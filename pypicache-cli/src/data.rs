@@ -5,13 +5,13 @@ use std::path::Path;
 use pypicache_core::Clock;
 use pypicache_core::hosted_source::{HostedOptions, HostedSource};
 use pypicache_server::access::tokens::TokenFile;
-use pypicache_server::audit::Audit;
 use pypicache_server::config::{Configuration, HostedConfiguration, Overrides, SourceKind};
+use pypicache_server::observe::audit::Audit;
 
 use crate::args::DataArgs;
 use crate::{FAILED, WRONG_USE, print_error};
 
-/// What the server's configuration says of its data, and where what is done with that is written down.
+/// What the server's configuration says of its data, and where what is done with that is written to disk.
 pub(crate) struct Data {
     configuration: Configuration,
     pub(crate) audit: Audit,

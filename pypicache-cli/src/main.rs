@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use pypicache_core::hosted_source::Change;
+use pypicache_core::hosted_source::ManageAction;
 
 use args::{Command, CommandLine, ConfigCommand};
 
@@ -38,17 +38,17 @@ fn main() -> ExitCode {
         Command::Token { command } => token_command::token(command),
         Command::Yank(options) => {
             let reason = options.reason;
-            manage_command::change(options.files, &Change::Yank { reason })
+            manage_command::change(options.files, &ManageAction::Yank { reason })
         }
-        Command::Unyank(files) => manage_command::change(files, &Change::Unyank),
-        Command::Restore(files) => manage_command::change(files, &Change::Restore),
+        Command::Unyank(files) => manage_command::change(files, &ManageAction::Unyank),
+        Command::Restore(files) => manage_command::change(files, &ManageAction::Restore),
         Command::Delete(options) => manage_command::delete(options),
         Command::Status(options) => {
             let (status, reason) = (options.status, options.reason);
             manage_command::status(
                 &options.server,
                 &options.project,
-                &Change::Status { status, reason },
+                &ManageAction::Status { status, reason },
             )
         }
         Command::Show(options) => manage_command::show(&options),

@@ -1,6 +1,6 @@
 //! `pypicache yank`, `unyank`, `delete`, `restore`, `status` and `show`: over HTTP, on the live server, from anywhere.
 
-use pypicache_core::hosted_source::{Change, Selection};
+use pypicache_core::hosted_source::{FileSelector, ManageAction};
 use pypicache_core::model::ProjectName;
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::server::{Answer, Server};
 use crate::{FAILED, OK, WRONG_USE};
 
 /// Changes files.
-pub(crate) fn change(files: FilesArgs, change: &Change) -> u8 {
-    let selection = Selection {
+pub(crate) fn change(files: FilesArgs, change: &ManageAction) -> u8 {
+    let selection = FileSelector {
         version: files.version,
         filename: files.file,
     };
@@ -28,12 +28,12 @@ pub(crate) fn delete(options: DeleteArgs) -> u8 {
         anstream::eprintln!("error: {problem}");
         return WRONG_USE;
     }
-    change(options.files, &Change::Delete)
+    change(options.files, &ManageAction::Delete)
 }
 
 /// Changes a project's status.
-pub(crate) fn status(server: &ServerArgs, project: &str, status: &Change) -> u8 {
-    ended(send(server, project, &Selection::default(), status))
+pub(crate) fn status(server: &ServerArgs, project: &str, status: &ManageAction) -> u8 {
+    ended(send(server, project, &FileSelector::default(), status))
 }
 
 /// Shows a project's record.
@@ -49,7 +49,12 @@ pub(crate) fn show(options: &ShowArgs) -> u8 {
     }))
 }
 
-fn send(server: &ServerArgs, project: &str, selection: &Selection, change: &Change) -> Result<(), u8> {
+fn send(
+    server: &ServerArgs,
+    project: &str,
+    selection: &FileSelector,
+    change: &ManageAction,
+) -> Result<(), u8> {
     let path = project_path(project)?;
     let (Value::Object(mut wanted), Value::Object(more)) =
         (serde_json::json!(change), serde_json::json!(selection))

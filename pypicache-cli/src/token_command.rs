@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use pypicache_core::model::NamePattern;
 use pypicache_server::access::tokens::{NewToken, TokenFile, TokenRecord};
 use pypicache_server::access::{Role, Scope};
-use pypicache_server::audit::{Audit, Event};
 use pypicache_server::config::duration;
+use pypicache_server::observe::audit::{Audit, Event};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A cached source in memory and on disk: what one question costs without any HTTP.
+//! A cached source in memory and on disk: what one request costs without any HTTP.
 //!
 //! `cargo bench --package pypicache-core --bench tier`
 #![allow(
@@ -15,7 +15,7 @@ use pypicache_core::cached_source::{CacheOptions, CachedSource};
 use pypicache_core::chained_source::ChainedSource;
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::model::{FilePath, ProjectName};
-use pypicache_core::source::{Ask, FileQuestion, IndexSource as _, Reach};
+use pypicache_core::source::{CacheMode, FileRequest, IndexSource as _, RequestContext};
 use pypicache_core::store::DiskStore;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -56,7 +56,7 @@ fn fixture() -> &'static Fixture {
         let name = ProjectName::parse("acme-sdk").unwrap();
         let paths: Vec<_> = runtime.block_on(async {
             let page = source
-                .page(&name, &Ask::default())
+                .page(&name, &RequestContext::default())
                 .await
                 .unwrap()
                 .found()
@@ -64,7 +64,7 @@ fn fixture() -> &'static Fixture {
                 .page;
             for file in &page.files {
                 let reply = source
-                    .file(&FileQuestion::whole(file.path.clone()), &Ask::default())
+                    .file(&FileRequest::whole(file.path.clone()), &RequestContext::default())
                     .await;
                 reply
                     .unwrap()
@@ -95,13 +95,13 @@ fn fixture() -> &'static Fixture {
     })
 }
 
-fn ask(bencher: Bencher<'_, '_>, path: &FilePath) {
+fn context(bencher: Bencher<'_, '_>, path: &FilePath) {
     let fixture = fixture();
-    let question = FileQuestion::whole(path.clone());
+    let request = FileRequest::whole(path.clone());
     bencher.bench(|| {
         fixture
             .runtime
-            .block_on(fixture.source.file(&question, &Ask::default()))
+            .block_on(fixture.source.file(&request, &RequestContext::default()))
             .unwrap()
     });
 }
@@ -110,14 +110,16 @@ fn ask(bencher: Bencher<'_, '_>, path: &FilePath) {
 #[divan::bench]
 fn page_and_small_file_from_disk(bencher: Bencher<'_, '_>) {
     let fixture = fixture();
-    let question = FileQuestion::whole(fixture.small.clone());
+    let request = FileRequest::whole(fixture.small.clone());
     bencher
         .with_inputs(|| {
             let nothing = ChainedSource::new(Vec::new());
             CachedSource::new("files", nothing, fixture.store.clone(), CacheOptions::default())
         })
         .bench_values(|source| {
-            let reply = fixture.runtime.block_on(source.file(&question, &Ask::default()));
+            let reply = fixture
+                .runtime
+                .block_on(source.file(&request, &RequestContext::default()));
             reply.unwrap().found().unwrap()
         });
 }
@@ -125,9 +127,9 @@ fn page_and_small_file_from_disk(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn held_page(bencher: Bencher<'_, '_>) {
     let (fixture, name) = (fixture(), ProjectName::parse("acme-sdk").unwrap());
-    let held = Ask {
-        reach: Reach::HeldOnly,
-        ..Ask::default()
+    let held = RequestContext {
+        cache_mode: CacheMode::OnlyIfCached,
+        ..RequestContext::default()
     };
     bencher.bench(|| {
         fixture
@@ -139,10 +141,10 @@ fn held_page(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn small_file_in_memory(bencher: Bencher<'_, '_>) {
-    ask(bencher, &fixture().small);
+    context(bencher, &fixture().small);
 }
 
 #[divan::bench]
 fn large_file_open(bencher: Bencher<'_, '_>) {
-    ask(bencher, &fixture().large);
+    context(bencher, &fixture().large);
 }

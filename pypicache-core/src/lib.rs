@@ -1,7 +1,7 @@
 //! Sources of Python packages that chain: a directory, an upstream index, a cache in front, several in order.
 //!
 //! Everything that answers for projects and files implements one trait, [`IndexSource`](source::IndexSource): three
-//! questions, and two kinds of "no" that are never confused. *Absent* is an answer; *could not tell* is an
+//! requests, and two kinds of "no" that are never confused. *Absent* is an answer; *could not tell* is an
 //! error. Sources wrap sources, so a laptop's cache in front of a team's cache in front of PyPI is one value,
 //! in one process or over HTTP between several.
 //!
@@ -51,7 +51,7 @@
 //!
 //! # Where to read on
 //!
-//! * [`source`]: the trait, its contract, the questions and answers. Start here to write a source of your own,
+//! * [`source`]: the trait, its contract, the requests and answers. Start here to write a source of your own,
 //!   and run the suite in `conformance` (a feature) on it.
 //! * [`model`]: names, files, pages. [`simple`]: how pages look on the wire. [`archive`]: METADATA out of wheels.
 //! * [`store`]: what lies on disk, and what survives a power cut.
@@ -61,7 +61,6 @@
 
 mod alarm;
 pub mod archive;
-mod aside;
 pub mod cached_source;
 pub mod chained_source;
 mod clock;
@@ -72,6 +71,7 @@ pub mod hosted_source;
 pub mod http_source;
 pub mod mirrored_source;
 pub mod model;
+mod offload;
 pub mod policy_source;
 pub mod prefetching_source;
 mod resilience;

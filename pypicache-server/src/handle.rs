@@ -7,18 +7,22 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, HeaderValue, LOCATION, USER_AGENT, VIA};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use pypicache_core::source::{Ask, IndexSource as _, Outcome, Step, Trail, View};
+use pypicache_core::source::{CacheStatus, Hop, IndexSource as _, Outcome, RequestContext, View};
 
 use crate::access::{Caller, Refusal, Scope};
-use crate::ask::ask_of;
-use crate::asker::{Asker, Client, REQUEST_ID, request_id};
-use crate::audit::Event;
-use crate::problem::{failed, nothing, problem, refused};
-use crate::read::Question;
-use crate::respond::{self, RULE, Reply, full, insert};
+use crate::client_context::{Client, ClientContext, REQUEST_ID, request_id};
+use crate::hosting::manage;
+use crate::hosting::mint;
+use crate::hosting::upload;
+use crate::http::problem::{failed, nothing, problem, refused};
+use crate::http::request_context::context_of;
+use crate::http::respond::{self, RULE, Reply, full, insert};
+use crate::observe::audit::Event;
+use crate::observe::metrics;
 use crate::route::{Route, route, view};
+use crate::simple::read::ReadRequest;
 use crate::site::{Index, Site};
-use crate::{front_page, manage, metrics, mint, upload};
+use crate::web::front_page;
 
 /// How much of a `User-Agent` is logged.
 const AGENT_LENGTH: usize = 100;
@@ -30,29 +34,29 @@ pub(crate) async fn handle(site: &Site, peer: IpAddr, request: Request<Incoming>
     let address = site.proxies.client(peer, &head.headers);
     let client = Client {
         address,
-        is_neighbour: address.is_loopback(),
+        is_local: address.is_loopback(),
     };
     let id = request_id(&head.headers, &site.pseudonym);
-    let place = place_of(site, &head);
-    let route = place.as_ref().map_or("nothing", |place| place.route.name());
-    let (mut response, trail) = match place {
-        Some(place) => answer(site, client, &id, place, &head, body).await,
-        None => (nothing(), Trail::default()),
+    let target = target_of(site, &head);
+    let route = target.as_ref().map_or("nothing", |target| target.route.name());
+    let (mut response, cache_status) = match target {
+        Some(target) => answer(site, client, &id, target, &head, body).await,
+        None => (nothing(), CacheStatus::default()),
     };
     if head.method == Method::HEAD {
         response = respond::without_body(response);
     }
-    respond::add_trail(&mut response, &trail, &site.pseudonym);
+    respond::add_cache_status(&mut response, &cache_status, &site.pseudonym);
     insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
     site.metrics
-        .note_request(route, response.status(), begun.elapsed(), &trail);
-    note(&head, &id, response.status(), &trail, begun);
+        .note_request(route, response.status(), begun.elapsed(), &cache_status);
+    note(&head, &id, response.status(), &cache_status, begun);
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
 /// The line in the log: always for what reached an upstream or went wrong, for plain hits with `--verbose` only.
-fn note(head: &Parts, id: &HeaderValue, status: StatusCode, trail: &Trail, begun: Instant) {
+fn note(head: &Parts, id: &HeaderValue, status: StatusCode, cache_status: &CacheStatus, begun: Instant) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -61,14 +65,14 @@ fn note(head: &Parts, id: &HeaderValue, status: StatusCode, trail: &Trail, begun
                 path = head.uri.path(),
                 status = status.as_u16(),
                 micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-                cache = %trail,
+                cache = %cache_status,
                 request = id.to_str().unwrap_or_default(),
                 agent = agent_of(&head.headers),
             )
         };
     }
-    let is_hit = |step: &Step| step.outcome == Outcome::Hit;
-    match !status.is_client_error() && !status.is_server_error() && trail.steps.iter().all(is_hit) {
+    let is_hit = |hop: &Hop| hop.outcome == Outcome::Hit;
+    match !status.is_client_error() && !status.is_server_error() && cache_status.hops.iter().all(is_hit) {
         true => line!(debug),
         false => line!(info),
     }
@@ -83,7 +87,7 @@ fn agent_of(headers: &HeaderMap) -> &str {
 }
 
 /// What a request is about.
-struct Place<'a> {
+struct RequestTarget<'a> {
     /// The index's number.
     number: usize,
     view: View,
@@ -92,11 +96,11 @@ struct Place<'a> {
     route: Route,
 }
 
-fn place_of<'a>(site: &Site, head: &'a Parts) -> Option<Place<'a>> {
+fn target_of<'a>(site: &Site, head: &'a Parts) -> Option<RequestTarget<'a>> {
     let (number, path) = site.index_of(site.proxies.strip(head.uri.path()))?;
     let (view, path) = view(path);
     let route = route(path);
-    Some(Place {
+    Some(RequestTarget {
         number,
         view,
         path,
@@ -108,62 +112,62 @@ async fn answer(
     site: &Site,
     client: Client,
     id: &HeaderValue,
-    place: Place<'_>,
+    target: RequestTarget<'_>,
     head: &Parts,
     body: Incoming,
-) -> (Reply, Trail) {
-    let Place {
+) -> (Reply, CacheStatus) {
+    let RequestTarget {
         number,
         view,
         path,
         route,
-    } = place;
+    } = target;
     let index = &site.indexes[number];
     if head.method == Method::OPTIONS {
-        return (preflight(&route), Trail::default());
+        return (preflight(&route), CacheStatus::default());
     }
     if !route.takes(&head.method) {
-        return (wrong_method(&route), Trail::default());
+        return (wrong_method(&route), CacheStatus::default());
     }
     if head.method == Method::POST && is_from_another_site(head) {
-        return (from_another_site(), Trail::default());
+        return (from_another_site(), CacheStatus::default());
     }
-    let mut asker = Asker {
+    let mut client_context = ClientContext {
         client,
         caller: Caller::Anybody,
-        request: id.clone(),
+        request_id: id.clone(),
     };
-    if let Err(refusal) = admit(site, index, &route, head, &mut asker).await {
-        note_refusal(site, &asker, head, &refusal);
+    if let Err(refusal) = admit(site, index, &route, head, &mut client_context).await {
+        note_refusal(site, &client_context, head, &refusal);
         let response = match head.method {
             Method::POST => upload::turned_away(&refusal, head, body).await,
             _ => refused(&head.headers, &refusal),
         };
-        return (response, Trail::default());
+        return (response, CacheStatus::default());
     }
-    let ask = match ask_of(&site.pseudonym, &head.headers, path) {
-        Ok(ask) => Ask {
+    let context = match context_of(&site.pseudonym, &head.headers, path) {
+        Ok(context) => RequestContext {
             view,
-            request: Some(id.clone()),
-            ..ask
+            request_id: Some(id.clone()),
+            ..context
         },
-        Err(error) => return (failed(&error), Trail::default()),
+        Err(error) => return (failed(&error), CacheStatus::default()),
     };
-    let question = Question {
+    let read = ReadRequest {
         site,
         index: number,
-        asker: &asker,
-        ask,
+        client_context: &client_context,
+        context,
         head,
     };
-    let (mut response, trail) = dispatch(index, &question, route, body).await;
+    let (mut response, cache_status) = dispatch(index, &read, route, body).await;
     if !index.anonymous_read {
         keep_private(&mut response);
     }
     if response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(RULE) {
-        note_denial(site, &asker, head, &response);
+        note_denial(site, &client_context, head, &response);
     }
-    (response, trail)
+    (response, cache_status)
 }
 
 /// Whether a browser sends this for a page of somebody else's (Fetch Metadata, `Origin`): it adds the credentials that it has
@@ -195,7 +199,7 @@ async fn admit(
     index: &Index,
     route: &Route,
     head: &Parts,
-    asker: &mut Asker,
+    client_context: &mut ClientContext,
 ) -> Result<(), Refusal> {
     // Metrics are about the whole server, by whichever index they are asked for.
     let index = match route {
@@ -206,15 +210,18 @@ async fn admit(
         None => Ok(()),
         Some(Scope::Read) if index.anonymous_read => Ok(()),
         Some(scope) => {
-            asker.caller = site.access.caller(&head.headers, asker.client.address).await?;
-            site.note_use(asker);
-            asker.caller.has(scope)
+            client_context.caller = site
+                .access
+                .caller(&head.headers, client_context.client.address)
+                .await?;
+            site.note_use(client_context);
+            client_context.caller.has(scope)
         }
     }
 }
 
 /// Somebody asks for what a rule keeps out.
-fn note_denial(site: &Site, asker: &Asker, head: &Parts, response: &Reply) {
+fn note_denial(site: &Site, client_context: &ClientContext, head: &Parts, response: &Reply) {
     site.metrics.note_denial("rule");
     let rule = response.headers().get(RULE).and_then(|value| value.to_str().ok());
     site.note(&Event {
@@ -224,12 +231,12 @@ fn note_denial(site: &Site, asker: &Asker, head: &Parts, response: &Reply) {
             head.uri.path(),
             rule.unwrap_or_default()
         )),
-        ..asker.event("denied")
+        ..client_context.event("denied")
     });
 }
 
-/// Wrong credentials and insufficient ones are written down; none at all are how most clients begin.
-fn note_refusal(site: &Site, asker: &Asker, head: &Parts, refusal: &Refusal) {
+/// Wrong credentials and insufficient ones are written to disk; none at all are how most clients begin.
+fn note_refusal(site: &Site, client_context: &ClientContext, head: &Parts, refusal: &Refusal) {
     site.metrics.note_denial(match refusal {
         Refusal::Unknown(_) => "credentials",
         Refusal::TooOften(_) => "too-often",
@@ -238,33 +245,42 @@ fn note_refusal(site: &Site, asker: &Asker, head: &Parts, refusal: &Refusal) {
     if head.headers.contains_key(AUTHORIZATION) {
         site.note(&Event {
             detail: Some(format!("{} {}: {refusal}", head.method, head.uri.path())),
-            ..asker.event("turned-away")
+            ..client_context.event("turned-away")
         });
     }
 }
 
-async fn dispatch(index: &Index, question: &Question<'_>, route: Route, body: Incoming) -> (Reply, Trail) {
-    let (site, head, asker) = (question.site, question.head, question.asker);
+async fn dispatch(
+    index: &Index,
+    read: &ReadRequest<'_>,
+    route: Route,
+    body: Incoming,
+) -> (Reply, CacheStatus) {
+    let (site, head, client_context) = (read.site, read.head, read.client_context);
     let is_post = head.method == Method::POST;
     let response = match route {
-        Route::Projects => return question.projects().await,
-        Route::Page(project) => return question.page(&project).await,
-        Route::File(path, sibling) => return question.file(path, sibling).await,
-        Route::Provenance(project, file) => return question.provenance(&project, &file).await,
-        Route::Front | Route::Legacy if is_post => upload::upload(site, index, asker, head, body).await,
-        Route::Project(project) if is_post => manage::change(site, index, asker, head, &project, body).await,
-        Route::Project(project) => manage::show(index, &asker.caller, head, &project).await,
-        Route::Why(project) => question.why(&project).await,
+        Route::Projects => return read.projects().await,
+        Route::Page(project) => return read.page(&project).await,
+        Route::File(path, sibling) => return read.file(path, sibling).await,
+        Route::Provenance(project, file) => return read.provenance(&project, &file).await,
+        Route::Front | Route::Legacy if is_post => {
+            upload::upload(site, index, client_context, head, body).await
+        }
+        Route::Project(project) if is_post => {
+            manage::change(site, index, client_context, head, &project, body).await
+        }
+        Route::Project(project) => manage::show(index, &client_context.caller, head, &project).await,
+        Route::Why(project) => read.why(&project).await,
         Route::Front => front_page::front_page(site, &head.headers),
         Route::Metrics => metrics::metrics(site).await,
         Route::Audience => mint::audience(site),
-        Route::Mint => mint::mint(site, asker, body).await,
+        Route::Mint => mint::mint(site, client_context, body).await,
         Route::Live => health(StatusCode::OK, "live"),
         Route::Ready => ready(site, index).await,
         Route::Redirect(to) => redirect(&to),
         Route::Legacy | Route::Nothing => nothing(),
     };
-    (response, Trail::default())
+    (response, CacheStatus::default())
 }
 
 /// Whether this server can answer and take uploads: what is hosted can be read. (A cache answers without its upstreams.)
@@ -273,7 +289,7 @@ async fn ready(site: &Site, index: &Index) -> Reply {
         return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
     for hosting in &index.hosting {
-        if let Err(error) = hosting.source.projects(&Ask::default()).await {
+        if let Err(error) = hosting.source.projects(&RequestContext::default()).await {
             tracing::error!(error = error.chain(), "not ready");
             return health(StatusCode::SERVICE_UNAVAILABLE, "hosted data cannot be read");
         }

@@ -21,35 +21,23 @@
 //! ```
 
 pub mod access;
-mod ask;
-mod asker;
 pub mod assemble;
-pub mod audit;
-mod condition;
+mod client_context;
 pub mod config;
-mod file_body;
-mod front_page;
 mod handle;
+mod hosting;
+mod http;
 mod live;
-mod manage;
-mod metrics;
-mod mint;
-mod negotiate;
-mod problem;
-mod proxy;
-mod read;
-mod render;
-mod respond;
+pub mod observe;
 mod route;
 pub mod run;
 mod serve;
+mod simple;
 mod site;
-mod tls;
-mod upload;
-mod why;
+mod web;
 
+pub use http::proxy::Proxies;
+pub use http::tls::{Tls, TlsError};
 pub use live::LiveSite;
-pub use proxy::Proxies;
 pub use serve::{ServeOptions, serve};
 pub use site::{Hosting, Index, Site};
-pub use tls::{Tls, TlsError};

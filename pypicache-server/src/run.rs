@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::assemble::{AssembleError, assemble, assemble_again};
-use crate::audit::Event;
 use crate::config::{ConfigError, Configuration};
+use crate::observe::audit::Event;
 use crate::{LiveSite, ServeOptions, Tls, TlsError, serve};
 
 /// How long a server that stops goes on writing.
@@ -73,7 +73,7 @@ pub async fn run(
     serve(listener, live.clone(), options, stop)
         .await
         .map_err(RunError::Serve)?;
-    if tokio::time::timeout(WRITE_LIMIT, live.current().written())
+    if tokio::time::timeout(WRITE_LIMIT, live.current().flush())
         .await
         .is_err()
     {

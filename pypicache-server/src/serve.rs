@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::handle::handle;
+use crate::http::tls::{Tls, too_slow};
 use crate::live::LiveSite;
-use crate::tls::{Tls, too_slow};
 
 /// How connections are treated.
 #[derive(Debug, Clone)]

@@ -17,11 +17,11 @@ use pypicache_core::store::DiskStore;
 use url::Url;
 
 use crate::access::Access;
-use crate::asker::Asker;
-use crate::audit::{Audit, Event};
-use crate::metrics::Metrics;
-use crate::proxy::Proxies;
-use crate::render::Renderer;
+use crate::client_context::ClientContext;
+use crate::http::proxy::Proxies;
+use crate::http::render::Renderer;
+use crate::observe::audit::{Audit, Event};
+use crate::observe::metrics::Metrics;
 
 /// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Index {
     /// What `source` has in it, if there are rules: it can explain them.
     pub(crate) policy: Option<PolicySource>,
     /// What the index is made of, in the order in which the sources are asked.
-    pub(crate) members: Vec<MemberOf>,
+    pub(crate) members: Vec<IndexMember>,
     /// Whether it is read without credentials.
     pub anonymous_read: bool,
     /// Where uploads to this index go; the first that a name fits.
@@ -46,7 +46,7 @@ pub struct Index {
 
 /// A source as a part of an index, for explanations.
 #[derive(Debug, Clone)]
-pub(crate) struct MemberOf {
+pub(crate) struct IndexMember {
     pub(crate) name: String,
     pub(crate) source: Arc<dyn IndexSource>,
     pub(crate) claims: Vec<NamePattern>,
@@ -86,7 +86,7 @@ impl Index {
 
     /// Where files of a project go: the source that claims its name, else the first that claims nothing.
     pub(crate) fn hosting_for(&self, project: &ProjectName) -> Option<&Hosting> {
-        let is_meant = |hosting: &&Hosting| hosting.claims(project) || hosting.lies_over(project);
+        let is_meant = |hosting: &&Hosting| hosting.claims(project) || hosting.overlays_project(project);
         let claimed = self.hosting.iter().find(is_meant);
         claimed.or_else(|| self.hosting.iter().find(|hosting| hosting.claims.is_empty()))
     }
@@ -94,7 +94,7 @@ impl Index {
 
 impl Hosting {
     /// Whether the project is another's, to which files may be added.
-    pub(crate) fn lies_over(&self, project: &ProjectName) -> bool {
+    pub(crate) fn overlays_project(&self, project: &ProjectName) -> bool {
         self.overlay.iter().any(|pattern| pattern.matches(project))
     }
 
@@ -115,7 +115,7 @@ pub struct Site {
     pub(crate) scheme: &'static str,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
-    /// Who used credentials from where within the last hour: written down once.
+    /// Who used credentials from where within the last hour: written to disk once.
     uses: moka::sync::Cache<(String, IpAddr), ()>,
     pub(crate) renderer: Renderer,
     pub(crate) store: Option<DiskStore>,
@@ -184,12 +184,14 @@ impl Site {
     }
 
     /// Writes down that credentials are used, once an hour for each place.
-    pub(crate) fn note_use(&self, asker: &Asker) {
-        let Some(name) = asker.caller.name() else { return };
-        let key = (name.to_owned(), asker.client.address);
+    pub(crate) fn note_use(&self, client_context: &ClientContext) {
+        let Some(name) = client_context.caller.name() else {
+            return;
+        };
+        let key = (name.to_owned(), client_context.client.address);
         if !self.uses.contains_key(&key) {
             self.uses.insert(key, ());
-            self.note(&asker.event("token-used"));
+            self.note(&client_context.event("token-used"));
         }
     }
 
@@ -215,10 +217,10 @@ impl Site {
         self.indexes.first().into_iter().flat_map(|root| &root.hosting)
     }
 
-    /// Done when what went out is written down as well. For a server that stops.
-    pub async fn written(&self) {
+    /// Done when what went out is written to disk as well. For a server that stops.
+    pub async fn flush(&self) {
         if let Some(store) = &self.store {
-            store.written().await;
+            store.flush().await;
         }
     }
 

@@ -142,18 +142,18 @@ async fn archives_that_attack_are_bounded() {
 async fn who_may_not_is_told_before_the_file_is_sent() {
     let team = Team::with("", "projects = [\"acme-*\"]\nmax-upload-size = \"1 MB\"", "").await;
     let token = team.token("developer", &[]);
-    let ask = |authorization: &str, length: u64| {
+    let context = |authorization: &str, length: u64| {
         format!(
             "POST /legacy/ HTTP/1.1\r\nHost: x\r\n{authorization}Content-Type: multipart/form-data; boundary=b\r\n\
              Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
         )
     };
-    let told = raw(&team.server.url, ask("", 1000).as_bytes()).await;
+    let told = raw(&team.server.url, context("", 1000).as_bytes()).await;
     assert!(told.starts_with("HTTP/1.1 401 "), "{told}");
     let right = format!("Authorization: {}\r\n", basic(&token));
-    let told = raw(&team.server.url, ask(&right, 1 << 40).as_bytes()).await;
+    let told = raw(&team.server.url, context(&right, 1 << 40).as_bytes()).await;
     assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
-    let told = raw(&team.server.url, ask(&right, 1000).as_bytes()).await;
+    let told = raw(&team.server.url, context(&right, 1000).as_bytes()).await;
     assert!(told.starts_with("HTTP/1.1 100 "), "{told}");
     let large = Wheel::new("acme-one", "1.0").payload(1_100_000).build();
     let reply = Form::of("acme-one", "1.0", &large)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pypicache_core::Clock;
-use pypicache_core::hosted_source::{Change, HostedOptions, HostedSource, Selection, Upload};
+use pypicache_core::hosted_source::{FileSelector, HostedOptions, HostedSource, ManageAction, Upload};
 use pypicache_core::model::{FileName, ProjectName};
 use pypicache_core::source::IndexSourceExt as _;
 use pypicache_tests::client::{get, get_json};
@@ -282,12 +282,12 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
     for version in ["1.0", "2.0"] {
         publish(version).await.unwrap();
     }
-    let of = |version: &str| Selection {
+    let of = |version: &str| FileSelector {
         version: Some(version.to_owned()),
         filename: None,
     };
     source
-        .change(&project, of("1.0"), Change::Delete, None)
+        .change(&project, of("1.0"), ManageAction::Delete, None)
         .await
         .unwrap();
     let lying = || files_below(&directory.path().join("files"));
@@ -314,11 +314,11 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         "both wheels with their METADATA"
     );
     source
-        .change(&project, of("1.0"), Change::Restore, None)
+        .change(&project, of("1.0"), ManageAction::Restore, None)
         .await
         .unwrap();
     source
-        .change(&project, of("1.0"), Change::Delete, None)
+        .change(&project, of("1.0"), ManageAction::Delete, None)
         .await
         .unwrap();
     clock.advance(Duration::from_secs(86_401));
@@ -326,7 +326,7 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
     assert_eq!(lying(), 2);
     assert!(
         source
-            .change(&project, of("1.0"), Change::Restore, None)
+            .change(&project, of("1.0"), ManageAction::Restore, None)
             .await
             .is_err()
     );

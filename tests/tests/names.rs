@@ -12,7 +12,7 @@ use pypicache_tests::upstream::Upstream;
 
 const JSON: (&str, &str) = ("accept", "application/vnd.pypi.simple.v1+json");
 
-/// Whether the public index has heard of a name, in whatever question.
+/// Whether the public index has heard of a name, in whatever request.
 fn has_heard(upstream: &Upstream, name: &str) -> bool {
     let file = name.replace('-', "_");
     let about = |path: &str| path.contains(name) || path.contains(&file);

@@ -175,7 +175,7 @@ async fn what_was_handed_out_can_be_waited_for_until_it_is_written() {
         let project = ProjectName::parse(&name).unwrap();
         assert!(cache.get_page(&project).await.unwrap().is_some());
     }
-    store.written().await;
+    store.flush().await;
     assert_eq!(files_below(&root.path().join("v1/records/pages")), 20);
 }
 

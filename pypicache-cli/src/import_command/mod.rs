@@ -10,7 +10,7 @@ use bytes::Bytes;
 use pypicache_core::archive::{header, sdist_metadata};
 use pypicache_core::hosted_source::{HostedSource, PublishError, Published, Upload};
 use pypicache_core::model::{FileKind, FileName, ProjectName, Version};
-use pypicache_server::audit::{Audit, Event};
+use pypicache_server::observe::audit::{Audit, Event};
 use tokio::io::AsyncReadExt as _;
 
 use crate::args::ImportArgs;

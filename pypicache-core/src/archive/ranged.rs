@@ -38,7 +38,7 @@ pub enum RangedError {
     TooMuch,
 }
 
-/// The METADATA of a wheel of `size` bytes, of which `fetch` gives stretches by (offset, length).
+/// The METADATA of a wheel of `size` bytes, of which `fetch` gives ranges by (offset, length).
 pub async fn wheel_metadata_by_ranges<F, Fut>(size: u64, mut fetch: F) -> Result<Bytes, RangedError>
 where
     F: FnMut(u64, u64) -> Fut,
@@ -74,7 +74,7 @@ where
     Err(RangedError::TooMuch)
 }
 
-/// A file of which some stretches are known.
+/// A file of which some ranges are known.
 struct Holes {
     size: u64,
     position: u64,

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::blocking::blocking;
-use super::held::{HeldPage, leg_of};
+use super::held::{HeldPage, pinned_upstream_of};
 use crate::model::{Checksum, CoreMetadata, Digests, FileEntry, FilePath, ProjectName, ProjectPage, Sha256};
-use crate::source::{Answer, Ask, FileQuestion, Freshness, HeldFile, Outcome, Sibling, SourceError};
+use crate::offload::offload;
+use crate::source::{
+    Answer, FileRequest, Freshness, HeldFile, Outcome, RequestContext, Sibling, SourceError,
+};
 use crate::store::RecordKind;
 
 impl Shared {
@@ -15,15 +17,15 @@ impl Shared {
     /// page that counts has been looked at.
     pub(super) async fn entry_of(
         self: &Arc<Self>,
-        question: &FileQuestion,
-        ask: &Ask,
+        request: &FileRequest,
+        context: &RequestContext,
     ) -> Result<Answer<Arc<FileEntry>>, SourceError> {
-        if let Some(entry) = &question.entry {
+        if let Some(entry) = &request.entry {
             return Ok(Answer::Found(entry.clone()));
         }
-        let owners: Vec<ProjectName> = match self.strays.get(&question.path) {
+        let owners: Vec<ProjectName> = match self.strays.get(&request.path) {
             Some(project) => vec![project],
-            None => question
+            None => request
                 .path
                 .file_name()
                 .owners()
@@ -33,34 +35,34 @@ impl Shared {
         };
         for project in &owners {
             let held = self.held(project).await;
-            if let Some(entry) = held.and_then(|held| held.entry(&question.path).cloned()) {
+            if let Some(entry) = held.and_then(|held| held.entry(&request.path).cloned()) {
                 return Ok(Answer::Found(Arc::new(entry)));
             }
         }
         let mut absent = Freshness::default();
         for project in &owners {
-            match self.page(project, &ask.without_validators()).await? {
+            match self.page(project, &context.without_validators()).await? {
                 Answer::Found(reply) => {
-                    if let Some(entry) = entry_on(&reply.page, &question.path) {
+                    if let Some(entry) = entry_on(&reply.page, &request.path) {
                         return Ok(Answer::Found(entry));
                     }
                     if reply
-                        .trail
-                        .steps
+                        .cache_status
+                        .hops
                         .last()
                         .is_some_and(|step| step.outcome == Outcome::Stale)
                     {
                         return Err(SourceError::not_held(format_args!(
                             "a page of {project} that is young enough to know {}",
-                            question.path
+                            request.path
                         )));
                     }
                 }
-                Answer::Unchanged(_) => {}
-                Answer::Absent(freshness) => absent = freshness,
+                Answer::NotModified(_) => {}
+                Answer::NotFound(freshness) => absent = freshness,
             }
         }
-        Ok(Answer::Absent(absent))
+        Ok(Answer::NotFound(absent))
     }
 
     /// The complete file or sibling, where the store has it.
@@ -70,7 +72,7 @@ impl Shared {
             Some(sha256) => shared.blob(&entry, sibling, sha256),
             None => Ok(None),
         };
-        blocking(read).await.ok()?
+        offload(read).await.ok()?
     }
 
     /// Whether the store has it. Blocks.
@@ -119,7 +121,7 @@ impl Shared {
                 .store
                 .write_record(RecordKind::Digest, &shared.name, &key, &sha256)
         };
-        if let Err(error) = blocking(write).await {
+        if let Err(error) = offload(write).await {
             tracing::warn!(file = %path, store = %self.store, %error, "a digest cannot be noted");
         }
     }
@@ -130,16 +132,16 @@ impl Shared {
             return entry.hashes.clone();
         }
         let (shared, entry) = (self.clone(), entry.clone());
-        let noted = blocking(move || Ok(shared.known_digest(&entry, Sibling::File))).await;
+        let noted = offload(move || Ok(shared.known_digest(&entry, Sibling::File))).await;
         noted.ok().flatten().map(Digests::sha256).unwrap_or_default()
     }
 
-    /// The question's company on its way to the source behind: files of another upstream's own source are no
+    /// The request's company on its way to the source behind: files of another upstream's own source are no
     /// business of this upstream's equals.
-    pub(super) fn ask_for(&self, entry: &FileEntry, ask: &Ask) -> Ask {
-        Ask {
-            leg: leg_of(entry, &self.name),
-            ..ask.without_validators()
+    pub(super) fn ask_for(&self, entry: &FileEntry, context: &RequestContext) -> RequestContext {
+        RequestContext {
+            pinned_upstream: pinned_upstream_of(entry, &self.name),
+            ..context.without_validators()
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Distribution files: found through their project's page, answered from the store, or carried in once for all.
+//! Distribution files: found through their project's page, answered from the store, or fetched once for all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,66 +8,70 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::options::Files;
-use super::passing::verified;
-use super::transfer::{Order, Progress, State, follow, is_mismatch};
+use super::pass_through::verified;
+use super::transfer::{Progress, State, Transfer, follow, is_mismatch};
 use crate::model::{Checksum, FileEntry};
-use crate::source::{Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, IndexSource as _};
-use crate::source::{Outcome, Sibling, SourceError, Trail};
+use crate::source::{
+    Answer, Body, ByteRange, Cause, FileReply, FileRequest, IndexSource as _, RequestContext,
+};
+use crate::source::{CacheStatus, Outcome, Sibling, SourceError};
 
 /// A range that begins at most this far ahead of a running transfer waits for it; one further on is asked for by itself.
 const FOLLOW_AHEAD: u64 = 4 * 1024 * 1024;
 
 /// How long nobody is given the rest of a file of which wrong bytes came.
-const MISTRUST: Duration = Duration::from_secs(60);
+const MISMATCH_MEMORY: Duration = Duration::from_secs(60);
 
 impl Shared {
     pub(super) async fn file(
         self: &Arc<Self>,
-        question: &FileQuestion,
-        ask: &Ask,
+        request: &FileRequest,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
-        if let Some(reply) = self.reply_hot(question) {
+        if let Some(reply) = self.reply_hot(request) {
             return reply.map(Answer::Found);
         }
-        let entry = match self.entry_of(question, ask).await? {
+        let entry = match self.entry_of(request, context).await? {
             Answer::Found(entry) => entry,
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) | Answer::NotFound(freshness) => {
+                return Ok(Answer::NotFound(freshness));
+            }
         };
         if let Some(held) = self.held_file(&entry, Sibling::File).await {
             return self
-                .reply_held(held, question, Outcome::Hit)
+                .reply_held(held, request, Outcome::Hit)
                 .await
                 .map(Answer::Found);
         }
-        if let Some(size) = entry.size.filter(|_| question.facts_only) {
+        if let Some(size) = entry.size.filter(|_| request.head_only) {
             return Ok(Answer::Found(self.facts(&entry, size)));
         }
-        if self.is_held_only(ask) {
-            return Err(SourceError::not_held(&question.path));
+        if self.is_only_if_cached(context) {
+            return Err(SourceError::not_held(&request.path));
         }
-        let ask = &self.ask_for(&entry, ask);
-        if self.options.files == Files::Stream || question.facts_only || self.is_out_of_reach(question) {
-            return self.passed(question, entry, ask).await;
+        let context = &self.ask_for(&entry, context);
+        if self.options.files == Files::Stream || request.head_only || self.is_out_of_reach(request) {
+            return self.pass_through(request, entry, context).await;
         }
-        self.followed(question, entry, ask).await
+        self.followed(request, entry, context).await
     }
 
     fn facts(&self, entry: &FileEntry, size: u64) -> FileReply {
-        let trail = Trail::of(&self.name, Outcome::Passed);
+        let cache_status = CacheStatus::of(&self.name, Outcome::Bypass);
         FileReply {
             body: Body::empty(),
             size: Some(size),
             part: None,
             sha256: entry.hashes.get_sha256(),
             encoded: false,
-            trail,
+            cache_status,
         }
     }
 
-    /// A stretch of a file that is not held, so far from what is coming in that it would wait too long.
-    fn is_out_of_reach(&self, question: &FileQuestion) -> bool {
-        let Some(range) = question.range else { return false };
-        let Some(running) = self.transfers.watch(&(question.path.clone(), Sibling::File)) else {
+    /// A range of a file that is not held, so far from what is coming in that it would wait too long.
+    fn is_out_of_reach(&self, request: &FileRequest) -> bool {
+        let Some(range) = request.range else { return false };
+        let Some(running) = self.transfers.watch(&(request.path.clone(), Sibling::File)) else {
             // A client that wants the rest from somewhere on is fetching the file; it begins the transfer.
             return !matches!(range, ByteRange::From(_));
         };
@@ -82,48 +86,48 @@ impl Shared {
     }
 
     /// Asks the source behind for just this, and keeps nothing of it.
-    async fn passed(
+    async fn pass_through(
         self: &Arc<Self>,
-        question: &FileQuestion,
+        request: &FileRequest,
         entry: Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
         // A transfer may have ended between the look into the store and the look at what is under way.
         if let Some(held) = self.held_file(&entry, Sibling::File).await {
             return self
-                .reply_held(held, question, Outcome::Hit)
+                .reply_held(held, request, Outcome::Hit)
                 .await
                 .map(Answer::Found);
         }
-        let wanted = question.clone().with_entry(entry.clone());
-        let answer = self.inner.file(&wanted, ask).await?;
+        let wanted = request.clone().with_entry(entry.clone());
+        let answer = self.inner.file(&wanted, context).await?;
         if let Answer::Found(reply) = &answer
             && self.options.files == Files::Store
-            && question.range.is_some()
+            && request.range.is_some()
             && reply.part.is_none()
         {
             // The upstream knows no ranges and would send the whole: then it is better kept.
-            return self.followed(question, entry, ask).await;
+            return self.followed(request, entry, context).await;
         }
-        self.handed_through(answer, question, &entry).await
+        self.stream_through(answer, request, &entry).await
     }
 
     /// The source's own answer, checked on its way where it is the whole file.
-    async fn handed_through(
+    async fn stream_through(
         self: &Arc<Self>,
         answer: Answer<FileReply>,
-        question: &FileQuestion,
+        request: &FileRequest,
         entry: &Arc<FileEntry>,
     ) -> Result<Answer<FileReply>, SourceError> {
         let reply = match answer {
             Answer::Found(reply) => reply,
             other => return Ok(other),
         };
-        if reply.encoded && !question.facts_only {
+        if reply.encoded && !request.head_only {
             let cause = Cause::Mismatch("it came in an encoding that was not asked for".into());
-            return Err(SourceError::unavailable(&question.path, &self.name, cause));
+            return Err(SourceError::unavailable(&request.path, &self.name, cause));
         }
-        let is_whole = reply.part.is_none() && !question.facts_only;
+        let is_whole = reply.part.is_none() && !request.head_only;
         let body = match is_whole {
             true => verified(reply.body, Checksum::new(&self.digests_of(entry).await)),
             false => reply.body,
@@ -131,7 +135,7 @@ impl Shared {
         Ok(Answer::Found(FileReply {
             body,
             sha256: reply.sha256.or(entry.hashes.get_sha256()),
-            trail: reply.trail.then(&self.name, Outcome::Passed),
+            cache_status: reply.cache_status.then(&self.name, Outcome::Bypass),
             ..reply
         }))
     }
@@ -139,14 +143,14 @@ impl Shared {
     /// Joins the transfer of the file, or begins it.
     async fn followed(
         self: &Arc<Self>,
-        question: &FileQuestion,
+        request: &FileRequest,
         entry: Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
-        if let Some(error) = self.mistrust_of(question) {
+        if let Some(error) = self.recent_mismatch(request) {
             return Err(error);
         }
-        let (mut progress, led) = self.transfer(&entry, ask);
+        let (mut progress, led) = self.transfer(&entry, context);
         let outcome = if led { Outcome::Miss } else { Outcome::Collapsed };
         let begun = progress
             .wait_for(|progress| !matches!(progress.state, State::Asking))
@@ -156,28 +160,28 @@ impl Shared {
             Ok(state) => state,
             Err(_) => {
                 return Err(SourceError::unavailable(
-                    &question.path,
+                    &request.path,
                     &self.name,
-                    Cause::Broken("the transfer was given up".into()),
+                    Cause::ConnectionClosed("the transfer was given up".into()),
                 ));
             }
         };
         match state {
             State::Asking | State::Flowing { .. } | State::Overflow { .. } => self
-                .reply_flowing(question, &entry, progress, outcome)
+                .reply_flowing(request, &entry, progress, outcome)
                 .map(Answer::Found),
-            // Complete before this asker came, and merely not in its place yet: a hit.
+            // Complete before this client came, and merely not in its place yet: a hit.
             State::Done(held) if !led => {
-                let reply = self.reply_held(held, question, Outcome::Hit).await;
+                let reply = self.reply_held(held, request, Outcome::Hit).await;
                 reply.map(Answer::Found)
             }
-            State::Done(held) => self.reply_held(held, question, outcome).await.map(Answer::Found),
-            State::Absent(freshness) => Ok(Answer::Absent(freshness)),
+            State::Done(held) => self.reply_held(held, request, outcome).await.map(Answer::Found),
+            State::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
-                tracing::warn!(file = %question.path, %place, error = %cause, "the file cannot be kept and is passed through");
-                let wanted = question.clone().with_entry(entry.clone());
-                let answer = self.inner.file(&wanted, ask).await?;
-                self.handed_through(answer, question, &entry).await
+                tracing::warn!(file = %request.path, %place, error = %cause, "the file cannot be kept and is passed through");
+                let wanted = request.clone().with_entry(entry.clone());
+                let answer = self.inner.file(&wanted, context).await?;
+                self.stream_through(answer, request, &entry).await
             }
             State::Failed(error) => Err(error),
         }
@@ -185,15 +189,15 @@ impl Shared {
 
     /// The error that a transfer of the file ended with lately because its bytes were wrong, for somebody who would
     /// go on with a part of these. Who wants all of it is welcome to another try.
-    fn mistrust_of(&self, question: &FileQuestion) -> Option<SourceError> {
-        let continues = matches!(question.range, Some(ByteRange::From(position)) if position > 0);
-        let (since, error) = self.mistrusted.get(&question.path)?;
-        (continues && since.elapsed() < MISTRUST).then_some(error)
+    fn recent_mismatch(&self, request: &FileRequest) -> Option<SourceError> {
+        let continues = matches!(request.range, Some(ByteRange::From(position)) if position > 0);
+        let (since, error) = self.recent_mismatches.get(&request.path)?;
+        (continues && since.elapsed() < MISMATCH_MEMORY).then_some(error)
     }
 
     fn reply_flowing(
         &self,
-        question: &FileQuestion,
+        request: &FileRequest,
         entry: &FileEntry,
         progress: watch::Receiver<Progress>,
         outcome: Outcome,
@@ -202,19 +206,19 @@ impl Shared {
             State::Flowing { size, .. } | State::Overflow { size, .. } => *size,
             _ => None,
         };
-        let part = size.map_or(Ok(None), |size| part_of(question, size))?;
+        let part = size.map_or(Ok(None), |size| part_of(request, size))?;
         let (offset, length) = match part {
             Some((offset, length)) => (offset, Some(length)),
             None => (0, size),
         };
-        let trail = Trail::of(&self.name, outcome);
+        let cache_status = CacheStatus::of(&self.name, outcome);
         Ok(FileReply {
             body: follow(progress, offset, length, part.is_none()),
             size,
             part,
             sha256: entry.hashes.get_sha256(),
             encoded: false,
-            trail,
+            cache_status,
         })
     }
 
@@ -222,7 +226,7 @@ impl Shared {
     pub(super) fn transfer(
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> (watch::Receiver<Progress>, bool) {
         let initial = Progress {
             readable: 0,
@@ -230,9 +234,9 @@ impl Shared {
         };
         let begin = |progress: watch::Sender<Progress>| {
             let (shared, entry) = (self.clone(), entry.clone());
-            let ask = ask.clone();
+            let context = context.clone();
             async move {
-                // Another transfer may have ended after this asker had looked and before it began its own.
+                // Another transfer may have ended after this client had looked and before it began its own.
                 if let Some(held) = shared.held_file(&entry, Sibling::File).await {
                     progress.send_replace(Progress {
                         readable: held.size,
@@ -240,28 +244,28 @@ impl Shared {
                     });
                     return;
                 }
-                let order = Arc::new(Order {
+                let order = Arc::new(Transfer {
                     source: shared.inner.clone(),
-                    question: FileQuestion::whole(entry.path.clone()).with_entry(entry.clone()),
+                    request: FileRequest::whole(entry.path.clone()).with_entry(entry.clone()),
                     digests: shared.digests_of(&entry).await,
-                    ask,
+                    context,
                     store: shared.store.clone(),
                     size: entry.size,
                     connections: shared.options.connections_per_file,
                     name: shared.name.clone(),
                     alarms: shared.options.alarms.clone(),
                 });
-                shared.account.note_begin();
-                let carried = order.carry_out(&progress).await;
+                shared.counters.note_begin();
+                let carried = order.run(&progress).await;
                 let whole = match &progress.borrow().state {
                     State::Done(held) => Some(held.size),
                     _ => None,
                 };
-                shared.account.note_end(whole);
+                shared.counters.note_end(whole);
                 if let Err(error) = carried {
                     if is_mismatch(&error) {
                         let wrong = (Instant::now(), error.clone());
-                        shared.mistrusted.insert(entry.path.clone(), wrong);
+                        shared.recent_mismatches.insert(entry.path.clone(), wrong);
                     }
                     tracing::warn!(file = %entry.path, source = %shared.name, error = error.chain(), "a file could not be fetched");
                 }
@@ -282,8 +286,8 @@ impl Shared {
 }
 
 /// Where the asked range lies, `None` for the whole.
-fn part_of(question: &FileQuestion, size: u64) -> Result<Option<(u64, u64)>, SourceError> {
-    match question.range {
+fn part_of(request: &FileRequest, size: u64) -> Result<Option<(u64, u64)>, SourceError> {
+    match request.range {
         None => Ok(None),
         Some(range) => range
             .within(size)

@@ -1,6 +1,6 @@
 //! One piece of work per key, however many ask for it.
 //!
-//! The work runs in a task of its own: an asker who leaves stops nobody, and one who comes later joins. When
+//! The work runs in a task of its own: a client who leaves stops nobody, and one who comes later joins. When
 //! the work is done, or has panicked, its key is free again.
 
 use std::collections::HashMap;
@@ -24,18 +24,18 @@ type UnderWay<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<V>>>>;
 pub(super) struct Flight<V> {
     /// What the work has told of itself so far.
     pub(super) progress: watch::Receiver<V>,
-    /// Whether the work was begun for this asker.
+    /// Whether the work was begun for this client.
     pub(super) led: bool,
 }
 
 /// Frees the key when the work ends, in whichever way.
-struct Landing<K: Hash + Eq, V> {
+struct Cleanup<K: Hash + Eq, V> {
     key: K,
     progress: watch::Receiver<V>,
     under_way: UnderWay<K, V>,
 }
 
-impl<K: Hash + Eq, V> Drop for Landing<K, V> {
+impl<K: Hash + Eq, V> Drop for Cleanup<K, V> {
     fn drop(&mut self) {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         // Work that is over may have been followed by other work for the same key already.
@@ -76,14 +76,14 @@ where
         }
         let (sender, progress) = watch::channel(initial);
         under_way.insert(key.clone(), progress.clone());
-        let landing = Landing {
+        let cleanup = Cleanup {
             key: key.clone(),
             progress: progress.clone(),
             under_way: self.under_way.clone(),
         };
         let work = begin(sender);
         tokio::spawn(async move {
-            let _landing = landing;
+            let _cleanup = cleanup;
             work.await;
         });
         Flight { progress, led: true }
@@ -101,7 +101,7 @@ where
 
 impl<V: Clone> Flight<Option<V>> {
     /// The work's result; `None` where it panicked or the runtime is stopping.
-    pub(super) async fn landed(&mut self) -> Option<V> {
+    pub(super) async fn result(&mut self) -> Option<V> {
         self.progress.wait_for(Option::is_some).await.ok()?.clone()
     }
 }
@@ -128,7 +128,7 @@ mod tests {
         assert!(leader.led && !follower.led);
         drop(leader);
         gate.notify_one();
-        assert_eq!(follower.landed().await, Some(7));
+        assert_eq!(follower.result().await, Some(7));
         assert_eq!(runs.load(Ordering::SeqCst), 1);
     }
 
@@ -139,13 +139,13 @@ mod tests {
             let _told = told;
             panic!("on purpose")
         };
-        assert_eq!(flights.join(&"key", None, broken).landed().await, None);
+        assert_eq!(flights.join(&"key", None, broken).result().await, None);
         while flights.watch(&"key").is_some() {
             tokio::task::yield_now().await;
         }
         let again = |told: watch::Sender<_>| async move {
             told.send_replace(Some(1));
         };
-        assert_eq!(flights.join(&"key", None, again).landed().await, Some(1));
+        assert_eq!(flights.join(&"key", None, again).result().await, Some(1));
     }
 }

@@ -25,10 +25,12 @@ pub(super) struct HeldPage {
     /// The origin has since said that the project does not exist. The page serves locked links only.
     pub(super) gone: bool,
     pub(super) validators: Option<Validators>,
-    /// When the word was heard, by this machine's clock.
-    heard_at: SystemTime,
-    /// Its age when it was heard.
-    age_then: Duration,
+    /// When the answer came, by this machine's clock (RFC 9111 section 4.2.3).
+    #[serde(alias = "heard_at")]
+    response_time: SystemTime,
+    /// Its age at that time.
+    #[serde(alias = "age_then")]
+    age_at_response: Duration,
     lifetime: Duration,
     /// How long past its lifetime it may be shown while the origin cannot be asked; `None`: for ever.
     #[serde(default)]
@@ -40,13 +42,13 @@ pub(super) struct HeldPage {
 
 /// Whether a new page takes the place of the held one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Replacement {
     /// It does.
     Replace,
     /// It is older than what is held: only the time of hearing is renewed.
     KeepHeld,
     /// All files vanished without a word about why: not believed at first sight.
-    Doubt,
+    Unconfirmed,
 }
 
 impl HeldPage {
@@ -63,8 +65,8 @@ impl HeldPage {
             vanished,
             gone: false,
             validators,
-            heard_at: now,
-            age_then: freshness.age,
+            response_time: now,
+            age_at_response: freshness.age,
             lifetime: capped(freshness, options),
             stale_for: options.max_stale,
             offered: None,
@@ -76,8 +78,8 @@ impl HeldPage {
     pub(super) fn confirmed(&self, freshness: Freshness, now: SystemTime, options: &CacheOptions) -> Self {
         Self {
             gone: false,
-            heard_at: now,
-            age_then: freshness.age,
+            response_time: now,
+            age_at_response: freshness.age,
             lifetime: capped(freshness, options),
             stale_for: options.max_stale,
             ..self.clone()
@@ -138,14 +140,17 @@ impl HeldPage {
 
     /// The upstream that the project belongs to, where it came from a source of that upstream's own and not from
     /// the one that all upstreams of the source `name` are equals for.
-    pub(super) fn leg(&self, name: &str) -> Option<Arc<str>> {
-        self.page.files.first().and_then(|file| leg_of(file, name))
+    pub(super) fn pinned_upstream(&self, name: &str) -> Option<Arc<str>> {
+        self.page
+            .files
+            .first()
+            .and_then(|file| pinned_upstream_of(file, name))
     }
 
     /// Age and lifetime now. A clock that was set back makes nothing younger than when it was heard; a record from
     /// the future has lost its claim to be fresh.
     pub(super) fn freshness(&self, now: SystemTime) -> Freshness {
-        let (rest, ahead) = match now.duration_since(self.heard_at) {
+        let (rest, ahead) = match now.duration_since(self.response_time) {
             Ok(rest) => (rest, Duration::ZERO),
             Err(error) => (Duration::ZERO, error.duration()),
         };
@@ -155,7 +160,7 @@ impl HeldPage {
             Duration::ZERO
         };
         Freshness {
-            age: self.age_then.max(lost),
+            age: self.age_at_response.max(lost),
             lifetime: self.lifetime,
         }
         .after(rest)
@@ -163,8 +168,8 @@ impl HeldPage {
 
     /// Whether whoever told it could not ask either: it was past its lifetime when it was heard. Less than a second
     /// is what just now means where nothing has a lifetime.
-    pub(super) fn was_stale_when_heard(&self) -> bool {
-        self.age_then >= Duration::from_secs(1) && self.age_then >= self.lifetime
+    pub(super) fn was_stale_at_response(&self) -> bool {
+        self.age_at_response >= Duration::from_secs(1) && self.age_at_response >= self.lifetime
     }
 
     /// Whether it may still be shown while the origin cannot be asked.
@@ -181,8 +186,8 @@ fn capped(freshness: Freshness, options: &CacheOptions) -> Duration {
     cap.map_or(freshness.lifetime, |cap| freshness.lifetime.min(cap))
 }
 
-/// The upstream that alone may be asked for the file: see [`HeldPage::leg`].
-pub(super) fn leg_of(file: &FileEntry, name: &str) -> Option<Arc<str>> {
+/// The upstream that alone may be asked for the file: see [`HeldPage::pinned_upstream`].
+pub(super) fn pinned_upstream_of(file: &FileEntry, name: &str) -> Option<Arc<str>> {
     let source = file.path.as_str().split('/').next();
     let link = file.link.as_ref().filter(|_| source != Some(name));
     link.map(|link| link.upstream.clone())
@@ -209,19 +214,19 @@ pub(super) fn changed(held: &HeldPage, new: &ProjectPage) -> Vec<(usize, FileEnt
 }
 
 /// Compares a new page with what is held (`None`: nothing).
-pub(super) fn judge(held: Option<&HeldPage>, new: &ProjectPage) -> Verdict {
+pub(super) fn replacement(held: Option<&HeldPage>, new: &ProjectPage) -> Replacement {
     let Some(held) = held.filter(|held| !held.gone) else {
-        return Verdict::Replace;
+        return Replacement::Replace;
     };
     if let (Some(known), Some(given)) = (held.page.last_serial, new.last_serial)
         && given < known
     {
-        return Verdict::KeepHeld;
+        return Replacement::KeepHeld;
     }
     if new.files.is_empty() && !held.page.files.is_empty() && new.status.marker != "quarantined" {
-        return Verdict::Doubt;
+        return Replacement::Unconfirmed;
     }
-    Verdict::Replace
+    Replacement::Replace
 }
 
 /// Marks the wheels whose METADATA the upstream does not offer: this tier takes it out of the wheel.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Shared;
-use super::blocking::blocking;
 use super::held::HeldPage;
 use super::siblings::Metadata;
 use crate::model::{FilePath, Sha256};
+use crate::offload::offload;
 use crate::source::{
-    Body, FileQuestion, FileReply, HeldFile, LocalFile, Outcome, Sibling, SourceError, Trail,
+    Body, CacheStatus, FileReply, FileRequest, HeldFile, LocalFile, Outcome, Sibling, SourceError,
 };
 
 /// Files of up to so many bytes are kept in memory.
@@ -26,7 +26,7 @@ const CAPACITY: u64 = 16 * 1024 * 1024;
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The files, by identity.
-pub(super) struct Hot {
+pub(super) struct HotFiles {
     files: moka::sync::Cache<(FilePath, Sibling), HotFile>,
 }
 
@@ -61,7 +61,7 @@ impl HotFile {
     }
 }
 
-impl Default for Hot {
+impl Default for HotFiles {
     fn default() -> Self {
         let files = moka::sync::Cache::builder()
             .weigher(|_, file: &HotFile| file.weight())
@@ -74,9 +74,9 @@ impl Default for Hot {
 
 impl Shared {
     /// The answer of a file that is hot.
-    pub(super) fn reply_hot(&self, question: &FileQuestion) -> Option<Result<FileReply, SourceError>> {
-        let file = self.hot.files.get(&(question.path.clone(), question.sibling))?;
-        Some(self.reply_whole(file.body(), question, Outcome::Hit))
+    pub(super) fn reply_hot(&self, request: &FileRequest) -> Option<Result<FileReply, SourceError>> {
+        let file = self.hot.files.get(&(request.path.clone(), request.sibling))?;
+        Some(self.reply_whole(file.body(), request, Outcome::Hit))
     }
 
     /// METADATA that is hot.
@@ -91,26 +91,26 @@ impl Shared {
     pub(super) async fn reply_held(
         self: &Arc<Self>,
         held: HeldFile,
-        question: &FileQuestion,
+        request: &FileRequest,
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
         let file = match held.size <= SMALL {
             true => {
                 let (whole, sha256) = HotFile::Open(held.clone()).body();
-                match blocking(move || read_all(whole)).await {
+                match offload(move || read_all(whole)).await {
                     Ok(bytes) => HotFile::Bytes(bytes, sha256),
                     Err(_) => HotFile::Open(held),
                 }
             }
             false => HotFile::Open(held),
         };
-        let key = (question.path.clone(), question.sibling);
+        let key = (request.path.clone(), request.sibling);
         self.hot.files.insert(key, file.clone());
-        self.reply_whole(file.body(), question, outcome)
+        self.reply_whole(file.body(), request, outcome)
     }
 
     /// Keeps the METADATA of a file at hand; `false` where it is too large for that.
-    pub(super) fn heat(&self, path: &FilePath, (sha256, bytes): &Metadata) -> bool {
+    pub(super) fn keep_hot(&self, path: &FilePath, (sha256, bytes): &Metadata) -> bool {
         let is_small = bytes.len() as u64 <= SMALL;
         if is_small {
             let file = HotFile::Bytes(bytes.clone(), *sha256);
@@ -122,17 +122,17 @@ impl Shared {
     pub(super) fn reply_whole(
         &self,
         (body, sha256): (Body, Sha256),
-        question: &FileQuestion,
+        request: &FileRequest,
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
         Ok(FileReply {
-            trail: Trail::of(&self.name, outcome),
-            ..FileReply::of_whole(body, sha256, question)?
+            cache_status: CacheStatus::of(&self.name, outcome),
+            ..FileReply::of_whole(body, sha256, request)?
         })
     }
 
     /// The page has changed: what is said of its files may be something else now.
-    pub(super) fn cool(&self, held: &HeldPage) {
+    pub(super) fn forget_hot(&self, held: &HeldPage) {
         for file in held.files() {
             for sibling in [Sibling::File, Sibling::Metadata] {
                 self.hot.files.invalidate(&(file.path.clone(), sibling));

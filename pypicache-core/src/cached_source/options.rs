@@ -10,9 +10,9 @@ pub struct CacheOptions {
     /// Never ask the source behind; answer from what is held.
     pub offline: bool,
     /// How long a held, stale page may wait for its confirmation before it goes out as it is.
-    pub patience: Duration,
+    pub revalidate_timeout: Duration,
     /// For how long after a failure held pages do not wait at all (confirmation goes on behind).
-    pub wariness: Duration,
+    pub failure_backoff: Duration,
     /// A page counts as fresh for so long at the most, from when it is heard. `None`: as long as the origin says.
     pub max_lifetime: Option<Duration>,
     /// "There is no such project" counts for so long at the most.
@@ -39,8 +39,8 @@ impl Default for CacheOptions {
     fn default() -> Self {
         Self {
             offline: false,
-            patience: Duration::from_millis(500),
-            wariness: Duration::from_secs(5),
+            revalidate_timeout: Duration::from_millis(500),
+            failure_backoff: Duration::from_secs(5),
             max_lifetime: None,
             negative_lifetime: Duration::from_secs(60),
             max_stale: None,
@@ -84,6 +84,6 @@ pub enum Files {
     /// In the store.
     #[default]
     Store,
-    /// Not here: they are passed through, and checked on the way. Suits a tier whose neighbour keeps them.
+    /// Not here: they are passed through, and checked on the way. Suits a tier whose local client keeps them.
     Stream,
 }

@@ -6,51 +6,53 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::blocking::blocking;
 use super::flight::Flight;
 use super::held::HeldPage;
 use super::options::Unreachable;
-use super::{Landed, PageLanding, Shared};
+use super::{FetchedPage, PageFlightResult, Shared};
 use crate::model::ProjectName;
-use crate::source::{Answer, Ask, Cause, Freshness, Outcome, PageReply, Reach, SourceError, Trail, View};
+use crate::offload::offload;
+use crate::source::{
+    Answer, CacheMode, CacheStatus, Cause, Freshness, Outcome, PageReply, RequestContext, SourceError, View,
+};
 use crate::store::RecordKind;
 
 /// How long a client that insists on a confirmation (`no-cache`) waits for it when a page is held.
-const INSISTENCE: Duration = Duration::from_secs(2);
+const NO_CACHE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Shared {
     pub(super) async fn page(
         self: &Arc<Self>,
         project: &ProjectName,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<PageReply>, SourceError> {
         let held = self.held(project).await;
         let now = self.options.clock.now();
-        if ask.view == View::Held {
-            return Ok(self.held_view(held, ask).await);
+        if context.view == View::Held {
+            return Ok(self.held_view(held, context).await);
         }
         if let Some(held) = &held
-            && ask.reach != Reach::Revalidate
+            && context.cache_mode != CacheMode::NoCache
             && held.freshness(now).is_fresh()
         {
-            return Ok(self.reply_here(held, Outcome::Hit, ask).await);
+            return Ok(self.reply_here(held, Outcome::Hit, context).await);
         }
-        if ask.reach != Reach::Revalidate
-            && let Some(freshness) = self.known_absent(project)
+        if context.cache_mode != CacheMode::NoCache
+            && let Some(freshness) = self.known_not_found(project)
         {
-            return Ok(Answer::Absent(freshness));
+            return Ok(Answer::NotFound(freshness));
         }
         let servable = held.clone().filter(|held| !held.gone && held.is_servable(now));
-        if self.is_held_only(ask) {
+        if self.is_only_if_cached(context) {
             return match &servable {
-                Some(held) => Ok(self.reply_here(held, Outcome::Stale, ask).await),
+                Some(held) => Ok(self.reply_here(held, Outcome::Stale, context).await),
                 None => Err(SourceError::not_held(format_args!("the page of {project}"))),
             };
         }
-        let flight = self.fetch(project, held, ask);
+        let flight = self.fetch(project, held, context);
         match servable {
-            Some(held) => self.confirmed_or_stale(&held, flight, ask).await,
-            None => self.landed(project, flight, ask).await,
+            Some(held) => self.revalidated_or_stale(&held, flight, context).await,
+            None => self.fetched(project, flight, context).await,
         }
     }
 
@@ -65,63 +67,65 @@ impl Shared {
                 .store
                 .read_record::<HeldPage>(RecordKind::Page, &shared.name, key.as_str()))
         };
-        let held = Arc::new(blocking(read).await.ok()??.offering(self.options.vanished));
+        let held = Arc::new(offload(read).await.ok()??.offering(self.options.vanished));
         self.remember(project, &held);
         Some(held)
     }
 
     /// A held page waits for its confirmation, but not for long.
-    async fn confirmed_or_stale(
+    async fn revalidated_or_stale(
         self: &Arc<Self>,
         held: &Arc<HeldPage>,
-        mut flight: Flight<PageLanding>,
-        ask: &Ask,
+        mut flight: Flight<PageFlightResult>,
+        context: &RequestContext,
     ) -> Result<Answer<PageReply>, SourceError> {
-        let patience = match ask.reach {
-            Reach::Revalidate => INSISTENCE,
+        let revalidate_timeout = match context.cache_mode {
+            CacheMode::NoCache => NO_CACHE_TIMEOUT,
             // The flight goes on behind, and the one that brings an answer ends this.
-            _ if self.failed_lately() => return Ok(self.reply_unreachable(held, ask).await),
-            _ => self.options.patience,
+            _ if self.failed_lately() => return Ok(self.reply_unreachable(held, context).await),
+            _ => self.options.revalidate_timeout,
         };
-        match tokio::time::timeout(patience, flight.landed()).await {
-            Ok(Some(Ok(landed))) => Ok(self.reply_landed(landed, flight.led, ask)),
+        match tokio::time::timeout(revalidate_timeout, flight.result()).await {
+            Ok(Some(Ok(fetched))) => Ok(self.reply_fetched(fetched, flight.led, context)),
             // A rule above says no: what was held before there was this rule does not get round it.
             Ok(Some(Err(error @ SourceError::Denied { .. }))) => Err(error),
-            Ok(Some(Err(_)) | None) => Ok(self.reply_unreachable(held, ask).await),
+            Ok(Some(Err(_)) | None) => Ok(self.reply_unreachable(held, context).await),
             Err(_) => {
                 // It may be slow or gone; the next ones do not wait to find out.
                 self.note_failure();
-                Ok(self.reply(held, Outcome::Stale, ask))
+                Ok(self.reply(held, Outcome::Stale, context))
             }
         }
     }
 
-    /// Nothing is held: the asker waits for what the source behind says.
-    async fn landed(
+    /// Nothing is held: the client waits for what the source behind says.
+    async fn fetched(
         &self,
         project: &ProjectName,
-        mut flight: Flight<PageLanding>,
-        ask: &Ask,
+        mut flight: Flight<PageFlightResult>,
+        context: &RequestContext,
     ) -> Result<Answer<PageReply>, SourceError> {
-        let landing = flight.landed().await.unwrap_or_else(|| {
-            Err(self.page_failed(project, Cause::Broken("the fetch was given up".into())))
+        let result = flight.result().await.unwrap_or_else(|| {
+            Err(self.page_failed(project, Cause::ConnectionClosed("the fetch was given up".into())))
         })?;
-        Ok(self.reply_landed(landing, flight.led, ask))
+        Ok(self.reply_fetched(result, flight.led, context))
     }
 
-    fn reply_landed(&self, landed: Landed, led: bool, ask: &Ask) -> Answer<PageReply> {
-        match landed {
-            Landed::New(held, trail) => {
+    fn reply_fetched(&self, fetched: FetchedPage, led: bool, context: &RequestContext) -> Answer<PageReply> {
+        match fetched {
+            FetchedPage::New(held, cache_status) => {
                 let outcome = if led { Outcome::Miss } else { Outcome::Collapsed };
-                self.reply(&held, outcome, ask).map(|reply| PageReply {
-                    trail: trail.then(&self.name, outcome),
+                self.reply(&held, outcome, context).map(|reply| PageReply {
+                    cache_status: cache_status.then(&self.name, outcome),
                     ..reply
                 })
             }
-            Landed::Confirmed(held) if held.was_stale_when_heard() => self.reply(&held, Outcome::Stale, ask),
-            Landed::Confirmed(held) => self.reply(&held, Outcome::Revalidated, ask),
-            Landed::Known(held) => self.reply(&held, Outcome::Hit, ask),
-            Landed::Absent(freshness, _) => Answer::Absent(freshness),
+            FetchedPage::Confirmed(held) if held.was_stale_at_response() => {
+                self.reply(&held, Outcome::Stale, context)
+            }
+            FetchedPage::Confirmed(held) => self.reply(&held, Outcome::Revalidated, context),
+            FetchedPage::Concurrent(held) => self.reply(&held, Outcome::Hit, context),
+            FetchedPage::NotFound(freshness, _) => Answer::NotFound(freshness),
         }
     }
 
@@ -131,37 +135,46 @@ impl Shared {
         self: &Arc<Self>,
         held: &Arc<HeldPage>,
         outcome: Outcome,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Answer<PageReply> {
         match self.options.offline {
-            true => self.reply_unreachable(held, ask).await,
-            false => self.reply(held, outcome, ask),
+            true => self.reply_unreachable(held, context).await,
+            false => self.reply(held, outcome, context),
         }
     }
 
     /// What is held, since the source behind cannot be asked.
-    async fn reply_unreachable(self: &Arc<Self>, held: &Arc<HeldPage>, ask: &Ask) -> Answer<PageReply> {
+    async fn reply_unreachable(
+        self: &Arc<Self>,
+        held: &Arc<HeldPage>,
+        context: &RequestContext,
+    ) -> Answer<PageReply> {
         let fresh = held.freshness(self.options.clock.now()).is_fresh();
         let outcome = if fresh { Outcome::Hit } else { Outcome::Stale };
         match self.options.unreachable {
-            Unreachable::Everything => self.reply(held, outcome, ask),
+            Unreachable::Everything => self.reply(held, outcome, context),
             Unreachable::Held => self.reply_held_files(held, outcome).await,
         }
     }
 
-    pub(super) fn reply(&self, held: &HeldPage, outcome: Outcome, ask: &Ask) -> Answer<PageReply> {
+    pub(super) fn reply(
+        &self,
+        held: &HeldPage,
+        outcome: Outcome,
+        context: &RequestContext,
+    ) -> Answer<PageReply> {
         let freshness = held.freshness(self.options.clock.now());
         if held.gone {
-            return Answer::Absent(freshness);
+            return Answer::NotFound(freshness);
         }
-        if ask.validators.is_some() && ask.validators == held.validators {
-            return Answer::Unchanged(freshness);
+        if context.validators.is_some() && context.validators == held.validators {
+            return Answer::NotModified(freshness);
         }
         Answer::Found(PageReply {
             page: held.offered().clone(),
             freshness,
             validators: held.validators.clone(),
-            trail: Trail::of(&self.name, outcome),
+            cache_status: CacheStatus::of(&self.name, outcome),
         })
     }
 
@@ -169,8 +182,8 @@ impl Shared {
         SourceError::unavailable(format_args!("the page of {project}"), &self.name, cause)
     }
 
-    pub(super) fn known_absent(&self, project: &ProjectName) -> Option<Freshness> {
-        let (told_at, freshness) = self.absent.get(project)?;
+    pub(super) fn known_not_found(&self, project: &ProjectName) -> Option<Freshness> {
+        let (told_at, freshness) = self.not_found.get(project)?;
         let rest = self
             .options
             .clock
@@ -182,7 +195,7 @@ impl Shared {
 
     fn failed_lately(&self) -> bool {
         let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        failed_at.is_some_and(|at| at.elapsed() < self.options.wariness)
+        failed_at.is_some_and(|at| at.elapsed() < self.options.failure_backoff)
     }
 
     pub(super) fn note_failure(&self) {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Shared;
-use super::blocking::blocking;
 use super::held::HeldPage;
 use crate::model::ProjectList;
+use crate::offload::offload;
 use crate::source::{
-    Answer, Ask, Cause, Freshness, IndexSource as _, ListReply, Outcome, Reach, SourceError, Trail, View,
+    Answer, CacheMode, CacheStatus, Cause, Freshness, IndexSource as _, ListReply, Outcome, RequestContext,
+    SourceError, View,
 };
 use crate::store::RecordKind;
 
@@ -26,47 +27,50 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize, Deserialize)]
 struct HeldList {
     list: Arc<ProjectList>,
-    heard_at: SystemTime,
-    age_then: Duration,
+    response_time: SystemTime,
+    age_at_response: Duration,
     lifetime: Duration,
 }
 
 impl HeldList {
     fn freshness(&self, now: SystemTime) -> Freshness {
         Freshness {
-            age: self.age_then,
+            age: self.age_at_response,
             lifetime: self.lifetime,
         }
-        .after(now.duration_since(self.heard_at).unwrap_or_default())
+        .after(now.duration_since(self.response_time).unwrap_or_default())
     }
 }
 
 /// What a flight for the list ends with.
-pub(super) type ListLanding = Option<Result<Answer<ListReply>, SourceError>>;
+pub(super) type ListFlightResult = Option<Result<Answer<ListReply>, SourceError>>;
 
 impl Shared {
-    pub(super) async fn projects(self: &Arc<Self>, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        if ask.view == View::Held {
+    pub(super) async fn projects(
+        self: &Arc<Self>,
+        context: &RequestContext,
+    ) -> Result<Answer<ListReply>, SourceError> {
+        if context.view == View::Held {
             return Ok(Answer::Found(self.held_projects().await));
         }
         let held = self.held_list().await;
         let now = self.options.clock.now();
         if let Some(held) = &held
-            && ask.reach != Reach::Revalidate
-            && (held.freshness(now).is_fresh() || self.is_held_only(ask))
+            && context.cache_mode != CacheMode::NoCache
+            && (held.freshness(now).is_fresh() || self.is_only_if_cached(context))
         {
             return Ok(Answer::Found(self.reply_list(held)));
         }
-        if self.is_held_only(ask) {
+        if self.is_only_if_cached(context) {
             return Err(SourceError::not_held("the project list"));
         }
         let mut flight = self
             .list_flights
-            .join(&(), None, |told| self.clone().hear_list(ask, told));
+            .join(&(), None, |sender| self.clone().hear_list(context, sender));
         let Some(held) = held else {
-            return flight.landed().await.unwrap_or_else(|| Err(self.list_given_up()));
+            return flight.result().await.unwrap_or_else(|| Err(self.list_given_up()));
         };
-        match tokio::time::timeout(PATIENCE, flight.landed()).await {
+        match tokio::time::timeout(PATIENCE, flight.result()).await {
             Ok(Some(Err(error))) if !error.is_unavailable() => Err(error),
             Ok(Some(Ok(answer))) => Ok(answer),
             Ok(Some(Err(_)) | None) | Err(_) => Ok(Answer::Found(self.reply_list(&held))),
@@ -75,17 +79,17 @@ impl Shared {
 
     fn hear_list(
         self: Arc<Self>,
-        ask: &Ask,
-        told: watch::Sender<ListLanding>,
+        context: &RequestContext,
+        sender: watch::Sender<ListFlightResult>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let ask = ask.without_validators();
+        let context = context.without_validators();
         async move {
-            let answer = self.inner.projects(&ask).await;
+            let answer = self.inner.projects(&context).await;
             let held = match &answer {
                 Ok(Answer::Found(reply)) => Some(HeldList {
                     list: reply.list.clone(),
-                    heard_at: self.options.clock.now(),
-                    age_then: reply.freshness.age,
+                    response_time: self.options.clock.now(),
+                    age_at_response: reply.freshness.age,
                     lifetime: reply.freshness.lifetime,
                 }),
                 Ok(_) => None,
@@ -96,11 +100,11 @@ impl Shared {
             };
             let answer = answer.map(|answer| {
                 answer.map(|reply| ListReply {
-                    trail: reply.trail.then(&self.name, Outcome::Miss),
+                    cache_status: reply.cache_status.then(&self.name, Outcome::Miss),
                     ..reply
                 })
             });
-            told.send_replace(Some(answer));
+            sender.send_replace(Some(answer));
             if let Some(held) = held {
                 self.persist_list(held).await;
             }
@@ -110,7 +114,7 @@ impl Shared {
     async fn held_list(self: &Arc<Self>) -> Option<HeldList> {
         let shared = self.clone();
         let read = move || Ok(shared.store.read_record(RecordKind::List, &shared.name, KEY));
-        blocking(read).await.ok()?
+        offload(read).await.ok()?
     }
 
     async fn persist_list(self: &Arc<Self>, held: HeldList) {
@@ -120,7 +124,7 @@ impl Shared {
                 .store
                 .write_record(RecordKind::List, &shared.name, KEY, &held)
         };
-        if let Err(error) = blocking(write).await {
+        if let Err(error) = offload(write).await {
             tracing::warn!(store = %self.store, %error, "the project list was served but cannot be kept");
         }
     }
@@ -135,7 +139,7 @@ impl Shared {
         ListReply {
             list: held.list.clone(),
             freshness,
-            trail: Trail::of(&self.name, outcome),
+            cache_status: CacheStatus::of(&self.name, outcome),
         }
     }
 
@@ -153,11 +157,11 @@ impl Shared {
                 .map(|held| held.page.name.clone())
                 .collect())
         };
-        let list: ProjectList = blocking(read).await.unwrap_or_default();
+        let list: ProjectList = offload(read).await.unwrap_or_default();
         ListReply {
             list: Arc::new(list),
             freshness: Freshness::default(),
-            trail: Trail::of(&self.name, Outcome::Hit),
+            cache_status: CacheStatus::of(&self.name, Outcome::Hit),
         }
     }
 
@@ -165,7 +169,7 @@ impl Shared {
         SourceError::unavailable(
             "the project list",
             &self.name,
-            Cause::Broken("the fetch was given up".into()),
+            Cause::ConnectionClosed("the fetch was given up".into()),
         )
     }
 }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::blocking::blocking;
 use super::transfer::{Positioned, State};
 use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
 use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
+use crate::offload::offload;
 use crate::source::{
-    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource as _,
+    Answer, Body, ByteRange, Cause, FileReply, FileRequest, Freshness, HeldFile, IndexSource as _,
+    RequestContext,
 };
 use crate::source::{Outcome, Sibling, SourceError};
 
@@ -29,22 +30,24 @@ const METADATA_LIMIT: usize = 16 * 1024 * 1024;
 impl Shared {
     pub(super) async fn metadata(
         self: &Arc<Self>,
-        question: &FileQuestion,
-        ask: &Ask,
+        request: &FileRequest,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
-        if let Some(reply) = self.reply_hot(question) {
+        if let Some(reply) = self.reply_hot(request) {
             return reply.map(Answer::Found);
         }
-        let entry = match self.entry_of(question, ask).await? {
+        let entry = match self.entry_of(request, context).await? {
             Answer::Found(entry) => entry,
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) | Answer::NotFound(freshness) => {
+                return Ok(Answer::NotFound(freshness));
+            }
         };
         if entry.core_metadata == CoreMetadata::None {
-            return Ok(Answer::Absent(Freshness::default()));
+            return Ok(Answer::NotFound(Freshness::default()));
         }
         if let Some(held) = self.held_file(&entry, Sibling::Metadata).await {
             return self
-                .reply_held(held, question, Outcome::Hit)
+                .reply_held(held, request, Outcome::Hit)
                 .await
                 .map(Answer::Found);
         }
@@ -54,34 +57,34 @@ impl Shared {
             let metadata = (Sha256::of(&bytes), bytes);
             self.keep(&entry, &metadata).await;
             return self
-                .reply_metadata(metadata, question, Outcome::Hit)
+                .reply_metadata(metadata, request, Outcome::Hit)
                 .map(Answer::Found);
         }
-        if self.is_held_only(ask) {
-            return Err(SourceError::not_held(format_args!("{}.metadata", question.path)));
+        if self.is_only_if_cached(context) {
+            return Err(SourceError::not_held(format_args!("{}.metadata", request.path)));
         }
-        self.fetched_metadata(question, &entry, ask).await
+        self.fetched_metadata(request, &entry, context).await
     }
 
     async fn fetched_metadata(
         self: &Arc<Self>,
-        question: &FileQuestion,
+        request: &FileRequest,
         entry: &Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
-        // While this asker looked at the disk, another flight may have ended.
-        if let Some(reply) = self.reply_hot(question) {
+        // While this client looked at the disk, another flight may have ended.
+        if let Some(reply) = self.reply_hot(request) {
             return reply.map(Answer::Found);
         }
-        let begin = |told: watch::Sender<_>| {
-            let (shared, entry, ask) = (self.clone(), entry.clone(), self.ask_for(entry, ask));
+        let begin = |sender: watch::Sender<_>| {
+            let (shared, entry, context) = (self.clone(), entry.clone(), self.ask_for(entry, context));
             async move {
                 if let Some(metadata) = shared.hot_metadata(&entry.path) {
-                    told.send_replace(Some(Ok(Answer::Found(metadata))));
+                    sender.send_replace(Some(Ok(Answer::Found(metadata))));
                     return;
                 }
-                let _writing = shared.store.writing();
-                let answer = shared.proxied_or_derived(&entry, &ask).await;
+                let _writing = shared.store.pending_write();
+                let answer = shared.proxied_or_derived(&entry, &context).await;
                 let found = match &answer {
                     Ok(Answer::Found(metadata)) => Some(metadata.clone()),
                     _ => None,
@@ -89,11 +92,11 @@ impl Shared {
                 // Whoever asks from now on finds it in memory; nobody waits for the disk.
                 let is_hot = found
                     .as_ref()
-                    .is_some_and(|metadata| shared.heat(&entry.path, metadata));
+                    .is_some_and(|metadata| shared.keep_hot(&entry.path, metadata));
                 if let Some(metadata) = found.as_ref().filter(|_| !is_hot) {
                     shared.keep(&entry, metadata).await;
                 }
-                told.send_replace(Some(answer));
+                sender.send_replace(Some(answer));
                 if let Some(metadata) = found.filter(|_| is_hot) {
                     shared.keep(&entry, &metadata).await;
                 }
@@ -107,30 +110,28 @@ impl Shared {
         } else {
             Outcome::Collapsed
         };
-        let landed = flight.landed().await.unwrap_or_else(|| {
-            Err(self.metadata_failed(entry, Cause::Broken("the fetch was given up".into())))
+        let fetched = flight.result().await.unwrap_or_else(|| {
+            Err(self.metadata_failed(entry, Cause::ConnectionClosed("the fetch was given up".into())))
         });
-        match landed? {
-            Answer::Found(metadata) => self
-                .reply_metadata(metadata, question, outcome)
-                .map(Answer::Found),
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
+        match fetched? {
+            Answer::Found(metadata) => self.reply_metadata(metadata, request, outcome).map(Answer::Found),
+            Answer::NotModified(freshness) | Answer::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
         }
     }
 
     async fn proxied_or_derived(
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<Metadata>, SourceError> {
         if entry.core_metadata != CoreMetadata::Derived {
-            let question = FileQuestion::metadata(entry.path.clone()).with_entry(entry.clone());
-            match self.inner.file(&question, ask).await? {
+            let request = FileRequest::metadata(entry.path.clone()).with_entry(entry.clone());
+            match self.inner.file(&request, context).await? {
                 Answer::Found(reply) => {
                     let encoded = reply.encoded;
                     let bytes = reply.body.collect(METADATA_LIMIT).await;
                     let bytes = bytes.map_err(|error| {
-                        self.metadata_failed(entry, Cause::Broken(error.to_string().into()))
+                        self.metadata_failed(entry, Cause::ConnectionClosed(error.to_string().into()))
                     })?;
                     let plain = if encoded {
                         self.decoded(entry, bytes)?
@@ -139,19 +140,19 @@ impl Shared {
                     };
                     return self.checked(entry, plain).map(Answer::Found);
                 }
-                Answer::Unchanged(freshness) | Answer::Absent(freshness)
+                Answer::NotModified(freshness) | Answer::NotFound(freshness)
                     if entry.filename.kind() != FileKind::Wheel =>
                 {
-                    return Ok(Answer::Absent(freshness));
+                    return Ok(Answer::NotFound(freshness));
                 }
-                Answer::Unchanged(_) | Answer::Absent(_) => {
+                Answer::NotModified(_) | Answer::NotFound(_) => {
                     tracing::warn!(file = %entry.path, source = %self.name, "an upstream advertises METADATA and does not have it; it is taken out of the wheel");
                 }
             }
         }
-        match self.derived(entry, ask).await? {
+        match self.derived(entry, context).await? {
             Answer::Found(bytes) => self.checked(entry, bytes).map(Answer::Found),
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) | Answer::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
         }
     }
 
@@ -159,10 +160,10 @@ impl Shared {
     async fn derived(
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<Bytes>, SourceError> {
-        if let Some(size) = self.size_by_ranges(entry, ask).await? {
-            let fetch = |offset, length| self.stretch(entry, offset, length, ask);
+        if let Some(size) = self.size_by_ranges(entry, context).await? {
+            let fetch = |offset, length| self.stretch(entry, offset, length, context);
             match wheel_metadata_by_ranges(size, fetch).await {
                 Ok(bytes) => return Ok(Answer::Found(bytes)),
                 Err(RangedError::Fetch(error)) => return Err(error),
@@ -171,29 +172,36 @@ impl Shared {
                 }
             }
         }
-        let (mut progress, _) = self.transfer(entry, ask);
+        let (mut progress, _) = self.transfer(entry, context);
         let ended = progress
             .wait_for(|progress| {
                 matches!(
                     progress.state,
-                    State::Done(_) | State::Failed(_) | State::Absent(_) | State::Overflow { .. }
+                    State::Done(_) | State::Failed(_) | State::NotFound(_) | State::Overflow { .. }
                 )
             })
             .await;
         match ended.map(|progress| progress.state.clone()) {
             Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await.map(Answer::Found),
             Ok(State::Failed(error)) => Err(error),
-            Ok(State::Absent(freshness)) => Ok(Answer::Absent(freshness)),
-            _ => Err(self.metadata_failed(entry, Cause::Broken("the wheel could not be fetched".into()))),
+            Ok(State::NotFound(freshness)) => Ok(Answer::NotFound(freshness)),
+            _ => Err(self.metadata_failed(
+                entry,
+                Cause::ConnectionClosed("the wheel could not be fetched".into()),
+            )),
         }
     }
 
     /// The wheel's size, if its upstream answers ranges.
-    async fn size_by_ranges(&self, entry: &Arc<FileEntry>, ask: &Ask) -> Result<Option<u64>, SourceError> {
-        let question = FileQuestion::whole(entry.path.clone())
+    async fn size_by_ranges(
+        &self,
+        entry: &Arc<FileEntry>,
+        context: &RequestContext,
+    ) -> Result<Option<u64>, SourceError> {
+        let request = FileRequest::whole(entry.path.clone())
             .with_entry(entry.clone())
             .with_range(ByteRange::Last(1));
-        match self.inner.file(&question, ask).await? {
+        match self.inner.file(&request, context).await? {
             Answer::Found(reply) if reply.part.is_some() => Ok(reply.size.or(entry.size)),
             _ => Ok(None),
         }
@@ -204,17 +212,19 @@ impl Shared {
         entry: &Arc<FileEntry>,
         offset: u64,
         length: u64,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Bytes, SourceError> {
         let range = ByteRange::Between(offset, offset + length.saturating_sub(1));
-        let question = FileQuestion::whole(entry.path.clone())
+        let request = FileRequest::whole(entry.path.clone())
             .with_entry(entry.clone())
             .with_range(range);
-        match self.inner.file(&question, ask).await? {
+        match self.inner.file(&request, context).await? {
             Answer::Found(reply) if reply.part == Some((offset, length)) => {
                 let limit = usize::try_from(length).unwrap_or(usize::MAX);
                 let bytes = reply.body.collect(limit).await;
-                bytes.map_err(|error| self.metadata_failed(entry, Cause::Broken(error.to_string().into())))
+                bytes.map_err(|error| {
+                    self.metadata_failed(entry, Cause::ConnectionClosed(error.to_string().into()))
+                })
             }
             _ => Err(self.metadata_failed(
                 entry,
@@ -231,10 +241,10 @@ impl Shared {
             };
             wheel_metadata(std::io::BufReader::new(reader)).map_err(std::io::Error::other)
         };
-        blocking(read).await.map_err(|error| {
+        offload(read).await.map_err(|error| {
             self.metadata_failed(
                 entry,
-                Cause::Nonsense(format!("no METADATA can be read from the wheel: {error}").into()),
+                Cause::InvalidResponse(format!("no METADATA can be read from the wheel: {error}").into()),
             )
         })
     }
@@ -268,7 +278,7 @@ impl Shared {
     async fn keep(self: &Arc<Self>, entry: &FileEntry, (sha256, bytes): &Metadata) {
         let _permit = self.writers.acquire().await.ok();
         let (shared, copy, sha256) = (self.clone(), bytes.clone(), *sha256);
-        match blocking(move || shared.store.publish_bytes(&copy, sha256)).await {
+        match offload(move || shared.store.publish_bytes(&copy, sha256)).await {
             Ok(()) if !matches!(entry.core_metadata, CoreMetadata::Digest(_)) => {
                 self.note_digest(&entry.path, Sibling::Metadata, sha256).await;
             }
@@ -282,10 +292,10 @@ impl Shared {
     fn reply_metadata(
         &self,
         (sha256, bytes): Metadata,
-        question: &FileQuestion,
+        request: &FileRequest,
         outcome: Outcome,
     ) -> Result<FileReply, SourceError> {
-        self.reply_whole((Body::Bytes(bytes), sha256), question, outcome)
+        self.reply_whole((Body::Bytes(bytes), sha256), request, outcome)
     }
 
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {

@@ -4,30 +4,30 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Shared;
-use super::blocking::blocking;
 use super::held::HeldPage;
 use crate::model::{FileEntry, ProjectPage};
-use crate::source::{Answer, Ask, Freshness, Outcome, PageReply, Sibling, Trail};
+use crate::offload::offload;
+use crate::source::{Answer, CacheStatus, Freshness, Outcome, PageReply, RequestContext, Sibling};
 
 impl Shared {
     /// Only what is held, however old. A project of which nothing is held does not exist in this view.
     pub(super) async fn held_view(
         self: &Arc<Self>,
         held: Option<Arc<HeldPage>>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Answer<PageReply> {
         let Some(held) = held else {
-            return Answer::Absent(Freshness::default());
+            return Answer::NotFound(Freshness::default());
         };
         let outcome = match held.freshness(self.options.clock.now()).is_fresh() {
             true => Outcome::Hit,
             false => Outcome::Stale,
         };
         if held.gone {
-            return self.reply(&held, outcome, ask);
+            return self.reply(&held, outcome, context);
         }
         match self.reply_held_files(&held, outcome).await {
-            Answer::Found(reply) if reply.page.files.is_empty() => Answer::Absent(Freshness::default()),
+            Answer::Found(reply) if reply.page.files.is_empty() => Answer::NotFound(Freshness::default()),
             answer => answer,
         }
     }
@@ -39,12 +39,12 @@ impl Shared {
         outcome: Outcome,
     ) -> Answer<PageReply> {
         let (shared, page) = (self.clone(), held.offered().clone());
-        let page = blocking(move || Ok(Arc::new(shared.cut_down(&page)))).await;
+        let page = offload(move || Ok(Arc::new(shared.cut_down(&page)))).await;
         Answer::Found(PageReply {
             page: page.unwrap_or_else(|_| held.offered().clone()),
             freshness: held.freshness(self.options.clock.now()),
             validators: None,
-            trail: Trail::of(&self.name, outcome),
+            cache_status: CacheStatus::of(&self.name, outcome),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Several sources in order: the first that owns a name answers for all of it.
 //!
 //! This is the guard against dependency confusion. Who owns a name is decided by the page: only a source that
-//! says "absent" lets the next one be asked; one that cannot tell ends the question with its error. So a
+//! says "absent" lets the next one be asked; one that cannot tell ends the request with its error. So a
 //! private name is never asked of a public index, whatever is broken, and a page never mixes two sources.
 //!
 //! Two exceptions, each to be asked for: a source may lay files over projects that another one owns (`overlay`), and a source
@@ -23,7 +23,8 @@ use crate::{AlarmKind, Alarms};
 use overlay::Overlays;
 
 use crate::source::{
-    Answer, Ask, FileQuestion, FileReply, Freshness, IndexSource, ListReply, PageReply, SourceError, Trail,
+    Answer, CacheStatus, FileReply, FileRequest, Freshness, IndexSource, ListReply, PageReply,
+    RequestContext, SourceError,
 };
 
 /// Sources in order of who may answer first.
@@ -62,13 +63,13 @@ impl Member {
     /// A source that is asked about every name that nobody claims.
     #[must_use]
     pub fn new(source: Arc<dyn IndexSource>) -> Self {
-        Self::claiming(source, Vec::new())
+        Self::with_claims(source, Vec::new())
     }
 
     /// A source that is asked about names that fit `claims`, and is the only one (with others that claim them) to
     /// be asked about these. Without claims, this is [`Member::new`].
     #[must_use]
-    pub fn claiming(source: Arc<dyn IndexSource>, claims: Vec<NamePattern>) -> Self {
+    pub fn with_claims(source: Arc<dyn IndexSource>, claims: Vec<NamePattern>) -> Self {
         Self {
             source,
             claims,
@@ -78,7 +79,7 @@ impl Member {
 
     /// The same, whose files of projects that fit `overlay` are added to those of whoever owns the project.
     #[must_use]
-    pub fn laid_over(mut self, overlay: Vec<NamePattern>) -> Self {
+    pub fn with_overlay(mut self, overlay: Vec<NamePattern>) -> Self {
         self.overlay = overlay;
         self
     }
@@ -93,18 +94,18 @@ impl Member {
         self.claims.iter().any(|pattern| pattern.matches(name))
     }
 
-    fn lies_over(&self, name: &ProjectName) -> bool {
+    fn overlays_project(&self, name: &ProjectName) -> bool {
         self.overlay.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Whether `source` has a page for one of the projects that the file may belong to.
-    async fn owns(&self, path: &FilePath, ask: &Ask) -> Result<bool, SourceError> {
+    async fn owns(&self, path: &FilePath, context: &RequestContext) -> Result<bool, SourceError> {
         for (project, _) in path.file_name().owners() {
-            if self.lies_over(&project) {
+            if self.overlays_project(&project) {
                 continue;
             }
-            let answer = self.source.page(&project, &ask.without_validators()).await?;
-            if !matches!(answer, Answer::Absent(_)) {
+            let answer = self.source.page(&project, &context.without_validators()).await?;
+            if !matches!(answer, Answer::NotFound(_)) {
                 return Ok(true);
             }
         }
@@ -136,7 +137,7 @@ impl ChainedSource {
         for project in list.projects() {
             let name = &project.name;
             let is_foreign = earlier.contains(name) || (self.is_claimed(name) && !member.claims(name));
-            if !is_foreign || member.lies_over(name) {
+            if !is_foreign || member.overlays_project(name) {
                 continue;
             }
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,11 +160,11 @@ impl ChainedSource {
         mut reply: PageReply,
         over: &[&Member],
         project: &ProjectName,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<PageReply, SourceError> {
         let mut above = Vec::new();
         for member in over {
-            if let Answer::Found(more) = member.source.page(project, &ask.without_validators()).await? {
+            if let Answer::Found(more) = member.source.page(project, &context.without_validators()).await? {
                 above.push(more.page);
                 reply.freshness = reply.freshness.or_shorter(more.freshness);
                 // What would be confirmed is a part of the page.
@@ -211,42 +212,47 @@ fn endless() -> Freshness {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for ChainedSource {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
         let mut merged = ProjectList::default();
-        let (mut freshness, mut trail) = (endless(), Trail::default());
+        let (mut freshness, mut cache_status) = (endless(), CacheStatus::default());
         let mut earlier = HashSet::new();
         for member in &self.members {
-            if let Answer::Found(reply) = member.source.projects(&ask.without_validators()).await? {
+            if let Answer::Found(reply) = member.source.projects(&context.without_validators()).await? {
                 self.report(member, &reply.list, &earlier);
                 let owned = reply.list.projects().iter().map(|project| &project.name);
-                earlier.extend(owned.filter(|name| !member.lies_over(name)).cloned());
+                earlier.extend(owned.filter(|name| !member.overlays_project(name)).cloned());
                 merged = merged.merged(&self.own_part(member, &reply.list));
                 freshness = freshness.or_shorter(reply.freshness);
-                trail.steps.extend(reply.trail.steps);
-                trail.received = trail.received.or(reply.trail.received);
+                cache_status.hops.extend(reply.cache_status.hops);
+                cache_status.received = cache_status.received.or(reply.cache_status.received);
             }
         }
         Ok(Answer::Found(ListReply {
             list: Arc::new(merged),
             freshness,
-            trail,
+            cache_status,
         }))
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let mut absent = endless();
         let confidants = self.confidants(std::slice::from_ref(project));
-        let (over, owners): (Vec<_>, Vec<_>) = confidants.partition(|member| member.lies_over(project));
-        let ask = &match over.is_empty() {
-            true => ask.clone(),
-            false => ask.without_validators(),
+        let (over, owners): (Vec<_>, Vec<_>) =
+            confidants.partition(|member| member.overlays_project(project));
+        let context = &match over.is_empty() {
+            true => context.clone(),
+            false => context.without_validators(),
         };
         for member in owners {
-            match member.source.page(project, ask).await? {
-                Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
+            match member.source.page(project, context).await? {
+                Answer::NotFound(freshness) => absent = absent.or_shorter(freshness),
                 Answer::Found(reply) if !over.is_empty() => {
                     return self
-                        .with_overlays(reply, &over, project, ask)
+                        .with_overlays(reply, &over, project, context)
                         .await
                         .map(Answer::Found);
                 }
@@ -255,28 +261,32 @@ impl IndexSource for ChainedSource {
         }
         // Nobody owns the project: what lies over it is all there is.
         for member in over {
-            match member.source.page(project, ask).await? {
-                Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
+            match member.source.page(project, context).await? {
+                Answer::NotFound(freshness) => absent = absent.or_shorter(freshness),
                 answer => return Ok(answer),
             }
         }
-        Ok(Answer::Absent(absent))
+        Ok(Answer::NotFound(absent))
     }
 
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let mut absent = endless();
-        let owners = question.path.file_name().owners();
+        let owners = request.path.file_name().owners();
         let names: Vec<_> = owners.into_iter().map(|(name, _)| name).collect();
         for member in self.confidants(&names) {
-            match member.source.file(question, ask).await? {
-                Answer::Absent(freshness) => absent = absent.or_shorter(freshness),
+            match member.source.file(request, context).await? {
+                Answer::NotFound(freshness) => absent = absent.or_shorter(freshness),
                 answer => return Ok(answer),
             }
-            if member.owns(&question.path, ask).await? {
+            if member.owns(&request.path, context).await? {
                 break;
             }
         }
-        Ok(Answer::Absent(absent))
+        Ok(Answer::NotFound(absent))
     }
 }
 

@@ -26,7 +26,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::model::{CoreMetadata, FileEntry, FileKind, FilePath, ProjectName, Sha256};
-use crate::source::{Answer, Ask, ByteRange, FileQuestion, FileReply, IndexSource, PageReply, SourceError};
+use crate::source::{
+    Answer, ByteRange, FileReply, FileRequest, IndexSource, PageReply, RequestContext, SourceError,
+};
 
 pub use sample::{Sample, SampleFile};
 
@@ -42,7 +44,7 @@ pub async fn all(source: &dyn IndexSource, sample: &Sample) {
     knows_files_before_pages(source, sample).await;
     files_are_right(source, sample).await;
     ranges(source, sample).await;
-    facts_only(source, sample).await;
+    head_only(source, sample).await;
     metadata_siblings(source, sample).await;
     conditional(source, sample).await;
     many_at_once(source, sample).await;
@@ -57,7 +59,7 @@ pub fn names_itself(source: &dyn IndexSource) {
 /// The list has each project once, in order.
 pub async fn lists_projects(source: &dyn IndexSource, sample: &Sample) {
     let reply = source
-        .projects(&Ask::default())
+        .projects(&RequestContext::default())
         .await
         .expect("the list can be told")
         .found()
@@ -112,11 +114,11 @@ pub async fn pages_are_complete(source: &dyn IndexSource, sample: &Sample) {
 pub async fn unknown_is_absent(source: &dyn IndexSource, sample: &Sample) {
     let unknown = ProjectName::parse("no-such-project").expect("a good name");
     let answer = source
-        .page(&unknown, &Ask::default())
+        .page(&unknown, &RequestContext::default())
         .await
         .expect("absence is an answer");
     assert!(
-        matches!(answer, Answer::Absent(_)),
+        matches!(answer, Answer::NotFound(_)),
         "page of an unknown project: {answer:?}"
     );
     let known = &entry(&page(source, &sample.files[0].project).await, &sample.files[0])
@@ -134,11 +136,11 @@ pub async fn unknown_is_absent(source: &dyn IndexSource, sample: &Sample) {
     ] {
         let path = FilePath::new(&format!("{folder}/{name}")).expect("a good path");
         let answer = source
-            .file(&FileQuestion::whole(path), &Ask::default())
+            .file(&FileRequest::whole(path), &RequestContext::default())
             .await
             .expect("absence is an answer");
         assert!(
-            matches!(answer, Answer::Absent(_)),
+            matches!(answer, Answer::NotFound(_)),
             "unknown file {name}: {answer:?}"
         );
     }
@@ -148,11 +150,11 @@ pub async fn unknown_is_absent(source: &dyn IndexSource, sample: &Sample) {
 pub async fn knows_files_before_pages(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
         let entry = entry(&page(source, &file.project).await, file);
-        let question = FileQuestion::whole(entry.path.clone());
-        let (without, with) = (question.clone(), question.with_entry(std::sync::Arc::new(entry)));
-        for question in [without, with] {
+        let request = FileRequest::whole(entry.path.clone());
+        let (without, with) = (request.clone(), request.with_entry(std::sync::Arc::new(entry)));
+        for request in [without, with] {
             assert_eq!(
-                bytes_of(file_reply(source, question).await).await,
+                bytes_of(file_reply(source, request).await).await,
                 file.bytes,
                 "{}",
                 file.filename
@@ -164,7 +166,7 @@ pub async fn knows_files_before_pages(source: &dyn IndexSource, sample: &Sample)
 /// Whole files are the right bytes, and their size and digest are told truly.
 pub async fn files_are_right(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
-        let reply = file_reply(source, question(source, file).await).await;
+        let reply = file_reply(source, request(source, file).await).await;
         assert_eq!(reply.part, None);
         assert!(reply.size.is_none_or(|size| size == file.bytes.len() as u64));
         assert!(
@@ -190,7 +192,7 @@ pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
             ByteRange::Last(size * 2),
         ];
         for range in asked {
-            let reply = file_reply(source, question(source, file).await.with_range(range)).await;
+            let reply = file_reply(source, request(source, file).await.with_range(range)).await;
             let expected = match reply.part {
                 None => file.bytes.clone(),
                 part => {
@@ -204,8 +206,8 @@ pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
             };
             assert_eq!(bytes_of(reply).await, expected, "{range:?} of {}", file.filename);
         }
-        let outside = question(source, file).await.with_range(ByteRange::From(size));
-        match source.file(&outside, &Ask::default()).await {
+        let outside = request(source, file).await.with_range(ByteRange::From(size));
+        match source.file(&outside, &RequestContext::default()).await {
             Err(SourceError::RangeOutside { size: told }) => assert_eq!(told, size),
             Ok(Answer::Found(reply)) if reply.part.is_none() => assert_eq!(bytes_of(reply).await, file.bytes),
             other => panic!("a range outside of {}: {other:?}", file.filename),
@@ -214,13 +216,13 @@ pub async fn ranges(source: &dyn IndexSource, sample: &Sample) {
 }
 
 /// Facts come without bytes.
-pub async fn facts_only(source: &dyn IndexSource, sample: &Sample) {
+pub async fn head_only(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
-        let question = FileQuestion {
-            facts_only: true,
-            ..question(source, file).await
+        let request = FileRequest {
+            head_only: true,
+            ..request(source, file).await
         };
-        let reply = file_reply(source, question).await;
+        let reply = file_reply(source, request).await;
         assert_eq!(
             reply.size,
             Some(file.bytes.len() as u64),
@@ -235,9 +237,9 @@ pub async fn facts_only(source: &dyn IndexSource, sample: &Sample) {
 pub async fn metadata_siblings(source: &dyn IndexSource, sample: &Sample) {
     for file in &sample.files {
         let entry = entry(&page(source, &file.project).await, file);
-        let question = FileQuestion::metadata(entry.path.clone());
+        let request = FileRequest::metadata(entry.path.clone());
         let answer = source
-            .file(&question, &Ask::default())
+            .file(&request, &RequestContext::default())
             .await
             .expect("it can be told");
         match (entry.core_metadata, &file.metadata) {
@@ -263,23 +265,23 @@ pub async fn metadata_siblings(source: &dyn IndexSource, sample: &Sample) {
 pub async fn conditional(source: &dyn IndexSource, sample: &Sample) {
     for project in sample.projects() {
         let first = page(source, &project).await;
-        let ask = Ask {
+        let context = RequestContext {
             validators: first.validators.clone(),
-            ..Ask::default()
+            ..RequestContext::default()
         };
-        match source.page(&project, &ask).await.expect("it can be told") {
-            Answer::Unchanged(_) => assert!(ask.validators.is_some()),
+        match source.page(&project, &context).await.expect("it can be told") {
+            Answer::NotModified(_) => assert!(context.validators.is_some()),
             Answer::Found(again) => assert_eq!(again.page, first.page),
-            Answer::Absent(_) => panic!("{project} vanished"),
+            Answer::NotFound(_) => panic!("{project} vanished"),
         }
     }
 }
 
-/// Many askers at once all get the right bytes.
+/// Many clients at once all get the right bytes.
 pub async fn many_at_once(source: &dyn IndexSource, sample: &Sample) {
     let file = largest(sample);
-    let question = question(source, file).await;
-    let askers = (0..32).map(|_| async { bytes_of(file_reply(source, question.clone()).await).await });
+    let request = request(source, file).await;
+    let askers = (0..32).map(|_| async { bytes_of(file_reply(source, request.clone()).await).await });
     for bytes in futures_util::future::join_all(askers).await {
         assert_eq!(Sha256::of(&bytes), Sha256::of(&file.bytes));
     }
@@ -288,9 +290,9 @@ pub async fn many_at_once(source: &dyn IndexSource, sample: &Sample) {
 /// Readers that leave early do not disturb those that stay.
 pub async fn a_dropped_reader_cancels_nothing(source: &dyn IndexSource, sample: &Sample) {
     let file = largest(sample);
-    let question = question(source, file).await;
-    let mut leaving = file_reply(source, question.clone()).await.body.into_stream();
-    let staying = file_reply(source, question).await;
+    let request = request(source, file).await;
+    let mut leaving = file_reply(source, request.clone()).await.body.into_stream();
+    let staying = file_reply(source, request).await;
     let _ = leaving.next().await;
     drop(leaving);
     assert_eq!(bytes_of(staying).await, file.bytes);
@@ -306,7 +308,7 @@ fn largest(sample: &Sample) -> &SampleFile {
 
 async fn page(source: &dyn IndexSource, project: &ProjectName) -> PageReply {
     let answer = source
-        .page(project, &Ask::default())
+        .page(project, &RequestContext::default())
         .await
         .unwrap_or_else(|error| panic!("{}", error.chain()));
     answer.found().unwrap_or_else(|| panic!("{project} has a page"))
@@ -323,18 +325,18 @@ fn entry(reply: &PageReply, file: &SampleFile) -> FileEntry {
         .clone()
 }
 
-async fn question(source: &dyn IndexSource, file: &SampleFile) -> FileQuestion {
-    FileQuestion::whole(entry(&page(source, &file.project).await, file).path)
+async fn request(source: &dyn IndexSource, file: &SampleFile) -> FileRequest {
+    FileRequest::whole(entry(&page(source, &file.project).await, file).path)
 }
 
-async fn file_reply(source: &dyn IndexSource, question: FileQuestion) -> FileReply {
+async fn file_reply(source: &dyn IndexSource, request: FileRequest) -> FileReply {
     let answer = source
-        .file(&question, &Ask::default())
+        .file(&request, &RequestContext::default())
         .await
         .unwrap_or_else(|error| panic!("{}", error.chain()));
     answer
         .found()
-        .unwrap_or_else(|| panic!("{} is there", question.path))
+        .unwrap_or_else(|| panic!("{} is there", request.path))
 }
 
 async fn bytes_of(reply: FileReply) -> Bytes {

@@ -1,11 +1,11 @@
 //! A live directory of wheels and sdists: drop a file in, and it is listed with all that a page tells.
 //!
-//! This is an origin, not a cache: what is in the directory exists, what is not does not. Each question looks
+//! This is an origin, not a cache: what is in the directory exists, what is not does not. Each request looks
 //! at the directory anew (names and times only). Digest and METADATA of a file are worked out once, when its
 //! project is first asked for, and again only if the file changes. Files in sub-directories count; hidden
 //! ones, and links that lead out of the directory, do not.
 
-mod facts;
+mod file_info;
 mod scan;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,10 +19,11 @@ use async_trait::async_trait;
 
 use crate::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
 use crate::source::{
-    Answer, Ask, Body, FileQuestion, FileReply, Freshness, IndexSource, ListReply, LocalFile, PageReply,
+    Answer, Body, FileReply, FileRequest, Freshness, IndexSource, ListReply, LocalFile, PageReply,
+    RequestContext,
 };
-use crate::source::{Sibling, SourceError, Trail, Validators};
-use facts::Facts;
+use crate::source::{CacheStatus, Sibling, SourceError, Validators};
+use file_info::FileInfo;
 use scan::{Found, Stamp};
 
 /// A directory whose files are offered as they are.
@@ -48,7 +49,7 @@ struct Shared {
     name: Arc<str>,
     directory: PathBuf,
     /// What is known of each file as it stood at its stamp. A std mutex: held for look-ups only.
-    facts: Mutex<HashMap<PathBuf, (Stamp, Arc<Facts>)>>,
+    file_info: Mutex<HashMap<PathBuf, (Stamp, Arc<FileInfo>)>>,
     /// Held while files are read, so that nobody works out the same digest twice.
     reading: Mutex<()>,
     /// The last page of each project, given again while nothing changed.
@@ -61,7 +62,7 @@ impl DiskSource {
         let shared = Shared {
             name: name.into(),
             directory: directory.into(),
-            facts: Mutex::default(),
+            file_info: Mutex::default(),
             reading: Mutex::default(),
             pages: Mutex::default(),
         };
@@ -71,7 +72,7 @@ impl DiskSource {
     }
 
     /// Runs disk work off the runtime's threads.
-    async fn blocking<T: Send + 'static>(
+    async fn offload<T: Send + 'static>(
         &self,
         asked: String,
         work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
@@ -99,12 +100,12 @@ impl Shared {
         let mut page = ProjectPage::new(project.clone());
         let mut versions = BTreeMap::new();
         for file in &found {
-            let Some(facts) = self.facts_of(file) else {
+            let Some(file_info) = self.facts_of(file) else {
                 continue;
             };
             let path = format!("{}/{}", self.name, file.relative);
             let Ok(path) = FilePath::new(&path) else { continue };
-            let entry = facts.entry(path, file);
+            let entry = file_info.entry(path, file);
             // No name twice on a page: the first by path counts, and two files never mix.
             if let Some(first) = page.files.iter().find(|first| first.filename == entry.filename) {
                 if first.hashes != entry.hashes {
@@ -130,27 +131,27 @@ impl Shared {
 
     /// What is known of a file, worked out where it is new or has changed. `None` (with a word in the log)
     /// where it cannot be read.
-    fn facts_of(&self, file: &Found) -> Option<Arc<Facts>> {
+    fn facts_of(&self, file: &Found) -> Option<Arc<FileInfo>> {
         let known = || {
-            let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-            facts
+            let file_info = self.file_info.lock().unwrap_or_else(PoisonError::into_inner);
+            file_info
                 .get(&file.path)
                 .filter(|(stamp, _)| *stamp == file.stamp)
-                .map(|(_, facts)| facts.clone())
+                .map(|(_, file_info)| file_info.clone())
         };
-        if let Some(facts) = known() {
-            return Some(facts);
+        if let Some(file_info) = known() {
+            return Some(file_info);
         }
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(facts) = known() {
-            return Some(facts);
+        if let Some(file_info) = known() {
+            return Some(file_info);
         }
-        match Facts::read(&file.path, &file.name) {
-            Ok(facts) => {
-                let facts = Arc::new(facts);
-                let mut all = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(file.path.clone(), (file.stamp, facts.clone()));
-                Some(facts)
+        match FileInfo::read(&file.path, &file.name) {
+            Ok(file_info) => {
+                let file_info = Arc::new(file_info);
+                let mut all = self.file_info.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(file.path.clone(), (file.stamp, file_info.clone()));
+                Some(file_info)
             }
             Err(error) => {
                 tracing::warn!(path = %file.path.display(), %error, "a file cannot be read and is not listed");
@@ -159,8 +160,8 @@ impl Shared {
         }
     }
 
-    /// The file that a question is about, with what is known of it.
-    fn file(&self, path: &FilePath) -> io::Result<Option<(Found, Arc<Facts>)>> {
+    /// The file that a request is about, with what is known of it.
+    fn file(&self, path: &FilePath) -> io::Result<Option<(Found, Arc<FileInfo>)>> {
         let Some(relative) = path
             .as_str()
             .strip_prefix(&*self.name)
@@ -169,16 +170,16 @@ impl Shared {
             return Ok(None);
         };
         let found = scan::look_at(&self.directory, relative)?;
-        Ok(found.and_then(|found| self.facts_of(&found).map(|facts| (found, facts))))
+        Ok(found.and_then(|found| self.facts_of(&found).map(|file_info| (found, file_info))))
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for DiskSource {
-    async fn projects(&self, _ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+    async fn projects(&self, _ask: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
         let found = self
-            .blocking("the project list".to_owned(), |shared| {
+            .offload("the project list".to_owned(), |shared| {
                 scan::scan(&shared.directory)
             })
             .await?;
@@ -186,61 +187,73 @@ impl IndexSource for DiskSource {
         Ok(Answer::Found(ListReply {
             list: Arc::new(list),
             freshness: only_now(),
-            trail: Trail::default(),
+            cache_status: CacheStatus::default(),
         }))
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let wanted = project.clone();
         let page = self
-            .blocking(format!("the page of {project}"), move |shared| {
+            .offload(format!("the page of {project}"), move |shared| {
                 shared.page(&wanted)
             })
             .await?;
         let Some(page) = page else {
-            return Ok(Answer::Absent(only_now()));
+            return Ok(Answer::NotFound(only_now()));
         };
         let validators = Some(Validators {
             upstream: self.shared.name.clone(),
             etag: Some(tag(&page)),
             last_modified: None,
         });
-        if ask.validators.is_some() && ask.validators == validators {
-            return Ok(Answer::Unchanged(only_now()));
+        if context.validators.is_some() && context.validators == validators {
+            return Ok(Answer::NotModified(only_now()));
         }
         Ok(Answer::Found(PageReply {
             page,
             freshness: only_now(),
             validators,
-            trail: Trail::default(),
+            cache_status: CacheStatus::default(),
         }))
     }
 
-    async fn file(&self, question: &FileQuestion, _ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        let path = question.path.clone();
-        let found = self.blocking(question.path.to_string(), move |shared| {
-            let Some((found, facts)) = shared.file(&path)? else {
+    async fn file(
+        &self,
+        request: &FileRequest,
+        _ask: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let path = request.path.clone();
+        let found = self.offload(request.path.to_string(), move |shared| {
+            let Some((found, file_info)) = shared.file(&path)? else {
                 return Ok(None);
             };
-            Ok(Some((std::fs::File::open(&found.path)?, found.stamp.size, facts)))
+            Ok(Some((
+                std::fs::File::open(&found.path)?,
+                found.stamp.size,
+                file_info,
+            )))
         });
-        let Some((file, size, facts)) = found.await? else {
-            return Ok(Answer::Absent(only_now()));
+        let Some((file, size, file_info)) = found.await? else {
+            return Ok(Answer::NotFound(only_now()));
         };
-        let whole = match (question.sibling, &facts.metadata) {
+        let whole = match (request.sibling, &file_info.metadata) {
             (Sibling::File, _) => Body::File(LocalFile {
                 file: Arc::new(file),
                 offset: 0,
                 length: size,
             }),
             (Sibling::Metadata, Some(metadata)) => Body::Bytes(metadata.clone()),
-            (Sibling::Metadata, None) => return Ok(Answer::Absent(only_now())),
+            (Sibling::Metadata, None) => return Ok(Answer::NotFound(only_now())),
         };
         let sha256 = match &whole {
             Body::Bytes(bytes) => Sha256::of(bytes),
-            _ => facts.sha256,
+            _ => file_info.sha256,
         };
-        FileReply::of_whole(whole, sha256, question).map(Answer::Found)
+        FileReply::of_whole(whole, sha256, request).map(Answer::Found)
     }
 }
 

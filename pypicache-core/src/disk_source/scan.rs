@@ -97,11 +97,11 @@ fn found_at(path: PathBuf, relative: String) -> Option<Found> {
         tracing::debug!(path = %path.display(), "a file whose name tells no project is passed over");
         return None;
     };
-    let facts = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let file_info = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
     let stamp = Stamp {
-        size: facts.len(),
-        modified: facts.modified().ok()?,
-        inode: facts.ino(),
+        size: file_info.len(),
+        modified: file_info.modified().ok()?,
+        inode: file_info.ino(),
     };
     Some(Found {
         path,

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use super::disk::{Disk, understood};
+use super::disk::{Disk, parse_record};
 use super::record::{ProjectRecord, State};
 use super::{HostedSource, Shared};
 use crate::model::{FileName, ProjectName, Sha256, Sha256Hasher};
@@ -40,7 +40,7 @@ pub struct Restored {
 
 impl HostedSource {
     /// Writes everything below `prefix` of the archive. Gives the number of files. Blocks.
-    pub fn back_up<W: Write>(&self, archive: &mut tar::Builder<W>, prefix: &str) -> io::Result<usize> {
+    pub fn backup<W: Write>(&self, archive: &mut tar::Builder<W>, prefix: &str) -> io::Result<usize> {
         let disk = &self.shared.disk;
         let mut projects = disk.projects()?;
         projects.sort();
@@ -50,7 +50,7 @@ impl HostedSource {
                 continue;
             };
             append(archive, &format!("{prefix}/projects/{project}.json"), &bytes)?;
-            for file in understood(&bytes)?.files {
+            for file in parse_record(&bytes)?.files {
                 for suffix in [Sibling::Metadata.suffix(), Disk::provenance_suffix(), ""] {
                     let Some(mut open) = disk.open_lying(&project, &file.filename, suffix)? else {
                         continue;
@@ -68,13 +68,13 @@ impl HostedSource {
 
     /// Puts the project that `record` is about in, with its files as `next` gives them: name and bytes, siblings before
     /// the file that they are of. Blocks.
-    pub fn put_in<R: Read>(
+    pub fn restore_entry<R: Read>(
         &self,
         project: &ProjectName,
         record: &[u8],
         mut next: impl FnMut() -> io::Result<Option<(String, R)>>,
     ) -> io::Result<Restored> {
-        let told = understood(record)?;
+        let told = parse_record(record)?;
         let mut staged = HashMap::new();
         let mut siblings: HashMap<String, Vec<u8>> = HashMap::new();
         while let Some((name, mut reader)) = next()? {
@@ -83,7 +83,7 @@ impl HostedSource {
                 Err(_) => drop(siblings.insert(name, bounded(&mut reader)?)),
             }
         }
-        self.shared.put_in(project, told, staged, &siblings)
+        self.shared.restore_entry(project, told, staged, &siblings)
     }
 }
 
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    fn put_in(
+    fn restore_entry(
         &self,
         project: &ProjectName,
         told: ProjectRecord,
@@ -177,7 +177,7 @@ fn bounded(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What an archive that [`HostedSource::back_up`] wrote has at one place.
+/// What an archive that [`HostedSource::backup`] wrote has at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackupEntry {
     /// A project's record.

@@ -32,7 +32,7 @@ pub(super) struct Disk {
 }
 
 /// Held while a record is changed; let go when it is dropped.
-pub(super) struct Changing(#[expect(dead_code, reason = "closing the file lets go of the lock")] File);
+pub(super) struct LockedProject(#[expect(dead_code, reason = "closing the file lets go of the lock")] File);
 
 impl Disk {
     pub(super) fn open(root: PathBuf) -> io::Result<Self> {
@@ -48,10 +48,10 @@ impl Disk {
     }
 
     /// Waits until nobody else changes a record. Blocks.
-    pub(super) fn lock(&self) -> io::Result<Changing> {
+    pub(super) fn lock(&self) -> io::Result<LockedProject> {
         let file = File::create(self.root.join("lock"))?;
         flock(&file, FlockOperation::LockExclusive)?;
-        Ok(Changing(file))
+        Ok(LockedProject(file))
     }
 
     fn record_path(&self, project: &ProjectName) -> PathBuf {
@@ -84,7 +84,7 @@ impl Disk {
     /// The record. One that cannot be understood is an error: hosted projects are never lost in silence.
     pub(super) fn read(&self, project: &ProjectName) -> io::Result<Option<ProjectRecord>> {
         self.read_bytes(project)?
-            .map(|bytes| understood(&bytes))
+            .map(|bytes| parse_record(&bytes))
             .transpose()
     }
 
@@ -93,7 +93,7 @@ impl Disk {
         &self,
         project: &ProjectName,
         record: &ProjectRecord,
-        _lock: &Changing,
+        _lock: &LockedProject,
     ) -> io::Result<()> {
         let staging = self.stage()?;
         let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
@@ -186,7 +186,7 @@ impl Disk {
     }
 
     /// Names of the files that lie in a project's directory, siblings left out.
-    pub(super) fn lying(&self, project: &ProjectName) -> io::Result<Vec<FileName>> {
+    pub(super) fn stored_files(&self, project: &ProjectName) -> io::Result<Vec<FileName>> {
         let Some(entries) = found(fs::read_dir(self.root.join("files").join(project.as_str())))? else {
             return Ok(Vec::new());
         };
@@ -204,7 +204,7 @@ impl Disk {
 }
 
 /// A record out of its bytes.
-pub(super) fn understood(bytes: &[u8]) -> io::Result<ProjectRecord> {
+pub(super) fn parse_record(bytes: &[u8]) -> io::Result<ProjectRecord> {
     serde_json::from_slice(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

@@ -16,19 +16,19 @@
 //!
 //! Files are synced and renamed to their place first, the record afterwards, each with its directory: what was answered
 //! for survives a power cut, and a file that no record names does not exist. Readers look at the record anew for each
-//! question (its inode and times only), so a change by any process is seen by the next answer.
+//! request (its inode and times only), so a change by any process is seen by the next answer.
 //!
 //! A file name stands for the same bytes for ever, deleted or not: lower tiers and lock files hold on to them.
 
 mod backup;
-mod change;
 mod disk;
+mod manage;
 mod page;
 mod provenance;
 mod publish;
-mod receive;
 mod record;
 mod sweep;
+mod upload_writer;
 
 use std::fmt;
 use std::fs::File;
@@ -41,17 +41,17 @@ use async_trait::async_trait;
 use url::Url;
 
 pub use backup::{BackupEntry, Restored};
-pub use change::{Change, ChangeError, Selection};
+pub use manage::{FileSelector, ManageAction, ManageError};
 pub use provenance::{Attestations, AttestationsError};
 pub use publish::{PublishError, Published, Upload};
-pub use receive::{Received, Receiving};
 pub use record::{HostedFile, ProjectRecord, State};
+pub use upload_writer::{ReceivedUpload, UploadWriter};
 
 use crate::Clock;
 use crate::model::{FileName, FilePath, ProjectList, ProjectName, Sha256};
 use crate::source::{
-    Answer, Ask, Body, FileQuestion, FileReply, Freshness, IndexSource, ListReply, LocalFile, PageReply,
-    Sibling, SourceError, Trail,
+    Answer, Body, CacheStatus, FileReply, FileRequest, Freshness, IndexSource, ListReply, LocalFile,
+    PageReply, RequestContext, Sibling, SourceError,
 };
 use disk::Disk;
 
@@ -126,11 +126,11 @@ impl HostedSource {
         &self.shared.name
     }
 
-    /// Everything that is written down of a project, deleted files too; `None` where nobody ever uploaded it.
+    /// Everything that is written to disk of a project, deleted files too; `None` where nobody ever uploaded it.
     pub async fn record(&self, project: &ProjectName) -> Result<Option<ProjectRecord>, SourceError> {
         let wanted = project.clone();
         let read = move |shared: &Shared| shared.disk.read(&wanted);
-        self.blocking(format!("the record of {project}"), read).await
+        self.offload(format!("the record of {project}"), read).await
     }
 
     /// The attestations of a file as PEP 740 wants them served; `None` where there are none.
@@ -145,11 +145,11 @@ impl HostedSource {
             Some(file) if file.has_provenance => shared.disk.provenance(&project, &filename),
             _ => Ok(None),
         };
-        self.blocking(asked, read).await
+        self.offload(asked, read).await
     }
 
     /// Runs disk work off the runtime's threads.
-    async fn blocking<T: Send + 'static>(
+    async fn offload<T: Send + 'static>(
         &self,
         asked: String,
         work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
@@ -196,50 +196,58 @@ impl Shared {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for HostedSource {
-    async fn projects(&self, _ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+    async fn projects(&self, _ask: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
         let names = |shared: &Shared| shared.disk.projects();
-        let names = self.blocking("the project list".to_owned(), names).await?;
+        let names = self.offload("the project list".to_owned(), names).await?;
         Ok(Answer::Found(ListReply {
             list: Arc::new(names.into_iter().collect::<ProjectList>()),
             freshness: only_now(),
-            trail: Trail::default(),
+            cache_status: CacheStatus::default(),
         }))
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let asked = || format!("the page of {project}");
         // One look at a record's times, for names that are not hosted too: not worth a thread of its own.
         let stamp = self.shared.disk.stamp(project);
         let Some(stamp) = stamp.map_err(|cause| self.shared.storage(asked(), cause))? else {
-            return Ok(Answer::Absent(only_now()));
+            return Ok(Answer::NotFound(only_now()));
         };
         let (page, validators) = match self.shared.pages.get(project, stamp) {
             Some(known) => known,
             None => {
                 let wanted = project.clone();
                 let read = move |shared: &Shared| shared.read_page(&wanted);
-                let Some(page) = self.blocking(asked(), read).await? else {
-                    return Ok(Answer::Absent(only_now()));
+                let Some(page) = self.offload(asked(), read).await? else {
+                    return Ok(Answer::NotFound(only_now()));
                 };
                 page
             }
         };
-        if ask.validators.as_ref() == Some(&validators) {
-            return Ok(Answer::Unchanged(only_now()));
+        if context.validators.as_ref() == Some(&validators) {
+            return Ok(Answer::NotModified(only_now()));
         }
         Ok(Answer::Found(PageReply {
             page,
             freshness: only_now(),
             validators: Some(validators),
-            trail: Trail::default(),
+            cache_status: CacheStatus::default(),
         }))
     }
 
-    async fn file(&self, question: &FileQuestion, _ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        let Some((project, filename)) = self.shared.parts(&question.path) else {
-            return Ok(Answer::Absent(only_now()));
+    async fn file(
+        &self,
+        request: &FileRequest,
+        _ask: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let Some((project, filename)) = self.shared.parts(&request.path) else {
+            return Ok(Answer::NotFound(only_now()));
         };
-        let sibling = question.sibling;
+        let sibling = request.sibling;
         let open = move |shared: &Shared| {
             let Some(file) = shared.look_up(&project, &filename)? else {
                 return Ok(None);
@@ -252,11 +260,11 @@ impl IndexSource for HostedSource {
             let file = shared.disk.open_file(&project, &filename, sibling)?;
             Ok(Some((file, sha256)))
         };
-        let Some((file, sha256)) = self.blocking(question.path.to_string(), open).await? else {
-            return Ok(Answer::Absent(only_now()));
+        let Some((file, sha256)) = self.offload(request.path.to_string(), open).await? else {
+            return Ok(Answer::NotFound(only_now()));
         };
-        let body = whole(file).map_err(|cause| self.shared.storage(question.path.to_string(), cause))?;
-        FileReply::of_whole(body, sha256, question).map(Answer::Found)
+        let body = whole(file).map_err(|cause| self.shared.storage(request.path.to_string(), cause))?;
+        FileReply::of_whole(body, sha256, request).map(Answer::Found)
     }
 }
 

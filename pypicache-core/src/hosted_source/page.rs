@@ -7,7 +7,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use pep440_rs::Version;
 
-use super::disk::{Stamp, understood};
+use super::disk::{Stamp, parse_record};
 use super::record::{HostedFile, ProjectRecord, State};
 use super::{Shared, tag};
 use crate::model::{CoreMetadata, Digests, FileEntry, FilePath, ProjectName, ProjectPage};
@@ -53,11 +53,11 @@ impl Pages {
 impl Shared {
     /// Reads a project's record and makes its page. Blocks.
     pub(super) fn read_page(&self, project: &ProjectName) -> io::Result<Option<Known>> {
-        // The stamp before the bytes: if they are replaced in between, the next question reads again.
+        // The stamp before the bytes: if they are replaced in between, the next request reads again.
         let (Some(stamp), Some(bytes)) = (self.disk.stamp(project)?, self.disk.read_bytes(project)?) else {
             return Ok(None);
         };
-        let page = Arc::new(self.page_of(project, &understood(&bytes)?));
+        let page = Arc::new(self.page_of(project, &parse_record(&bytes)?));
         let validators = Validators {
             upstream: self.name.clone(),
             etag: Some(tag(&bytes)),

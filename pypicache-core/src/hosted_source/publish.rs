@@ -9,8 +9,8 @@ use pep440_rs::Version;
 
 use super::disk::Disk;
 use super::provenance::Attestations;
-use super::receive::Received;
 use super::record::{HostedFile, State};
+use super::upload_writer::ReceivedUpload;
 use super::{HostedSource, Shared};
 use crate::archive::{ExamineError, examine, header, sdist_metadata, wheel_metadata};
 use crate::model::{FileKind, FileName, ProjectName, Sha256, Yanked};
@@ -87,7 +87,7 @@ impl From<io::Error> for PublishError {
 
 impl HostedSource {
     /// Examines a received file and offers it. When this is done, a power cut does not undo it.
-    pub async fn publish(&self, upload: Upload, received: Received) -> Result<Published, PublishError> {
+    pub async fn publish(&self, upload: Upload, received: ReceivedUpload) -> Result<Published, PublishError> {
         let examined = {
             let (upload, file) = (upload.clone(), received.staging.file().clone());
             let sha256 = received.sha256;
@@ -97,15 +97,15 @@ impl HostedSource {
                 file.sync_data()?;
                 Ok(examined)
             };
-            blocking(work).await?
+            offload(work).await?
         };
         let _one_at_a_time = self.shared.changing.lock().await;
         let shared = self.shared.clone();
-        blocking(move || shared.offer(upload, received, &examined)).await
+        offload(move || shared.offer(upload, received, &examined)).await
     }
 }
 
-async fn blocking<T: Send + 'static>(
+async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -268,7 +268,7 @@ impl Shared {
     fn offer(
         &self,
         upload: Upload,
-        received: Received,
+        received: ReceivedUpload,
         examined: &Examined,
     ) -> Result<Published, PublishError> {
         let lock = self.disk.lock()?;

@@ -1,4 +1,4 @@
-//! What is written down of a project.
+//! What is written to disk of a project.
 
 use serde::{Deserialize, Serialize};
 

@@ -16,14 +16,14 @@ impl HostedSource {
     /// Looks through all projects. Gives the names of the files whose bytes were removed.
     pub async fn sweep(&self) -> Result<Vec<FileName>, SourceError> {
         let projects = self
-            .blocking("the trash".to_owned(), |shared| shared.disk.directories())
+            .offload("the trash".to_owned(), |shared| shared.disk.directories())
             .await?;
         let mut removed = Vec::new();
         for project in projects {
             // Uploads go on in between.
             let _one_at_a_time = self.shared.changing.lock().await;
             let sweep = move |shared: &Shared| shared.sweep(&project);
-            removed.extend(self.blocking("the trash".to_owned(), sweep).await?);
+            removed.extend(self.offload("the trash".to_owned(), sweep).await?);
         }
         Ok(removed)
     }
@@ -49,14 +49,14 @@ impl Shared {
             self.disk.write(project, &record, &lock)?;
             self.pages.forget(project);
         }
-        for lying in self.disk.lying(project)? {
-            let is_over = match record.file(&lying) {
+        for stored_files in self.disk.stored_files(project)? {
+            let is_over = match record.file(&stored_files) {
                 Some(file) => file.state == State::Removed,
-                None => self.disk.age(project, &lying, now)? >= LEFT_BEHIND,
+                None => self.disk.age(project, &stored_files, now)? >= LEFT_BEHIND,
             };
             if is_over {
-                tracing::info!(%project, file = %lying, source = %self.name, "removed for good");
-                self.disk.remove(project, &lying)?;
+                tracing::info!(%project, file = %stored_files, source = %self.name, "removed for good");
+                self.disk.remove(project, &stored_files)?;
             }
         }
         Ok(removed)

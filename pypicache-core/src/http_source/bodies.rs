@@ -9,32 +9,32 @@ use futures_util::stream::{self, Stream};
 use tokio::time::{Instant, timeout};
 
 use super::causes::cause_of;
-use crate::resilience::Pace;
+use crate::resilience::MinRate;
 use crate::source::{BodyError, Cause};
 
 /// How long a page may be silent or trickle. Whoever asked for it is waiting for all of it, and a tier below waits
 /// for the head of our answer only: it is to hear from us what is wrong.
-fn page_pace() -> Pace {
-    Pace::new(Duration::from_secs(1), 512)
+fn page_pace() -> MinRate {
+    MinRate::new(Duration::from_secs(1), 512)
 }
 
 /// The same for a file. Less than the 15 s of silence after which pip gives up, so that there is time to
 /// continue from elsewhere.
-fn file_pace() -> Pace {
-    Pace::new(Duration::from_secs(10), 10 * 1024)
+fn file_pace() -> MinRate {
+    MinRate::new(Duration::from_secs(10), 10 * 1024)
 }
 
 /// All of a page's body, of `limit` bytes at the most after decompression.
-pub(super) async fn take_page(response: &mut reqwest::Response, limit: usize) -> Result<Buffer, Cause> {
-    let too_long = || Cause::Nonsense(format!("it is larger than {limit} bytes").into());
+pub(super) async fn read_page_body(response: &mut reqwest::Response, limit: usize) -> Result<Buffer, Cause> {
+    let too_long = || Cause::InvalidResponse(format!("it is larger than {limit} bytes").into());
     let told = response.content_length().unwrap_or(0);
     if told > limit as u64 {
         return Err(too_long());
     }
-    let mut pace = page_pace();
+    let mut min_rate = page_pace();
     let mut body = Buffer::lent();
     body.0.reserve(usize::try_from(told).unwrap_or(0));
-    while let Some(piece) = next_piece(response, &mut pace).await? {
+    while let Some(piece) = next_piece(response, &mut min_rate).await? {
         if body.len() + piece.len() > limit {
             return Err(too_long());
         }
@@ -92,24 +92,27 @@ pub(super) fn stream_file(
     response: reqwest::Response,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     stream::unfold(Some((response, file_pace())), |state| async move {
-        let (mut response, mut pace) = state?;
-        match next_piece(&mut response, &mut pace).await {
-            Ok(Some(piece)) => Some((Ok(piece), Some((response, pace)))),
+        let (mut response, mut min_rate) = state?;
+        match next_piece(&mut response, &mut min_rate).await {
+            Ok(Some(piece)) => Some((Ok(piece), Some((response, min_rate)))),
             Ok(None) => None,
             Err(cause) => Some((Err(BodyError::new(cause)), None)),
         }
     })
 }
 
-async fn next_piece(response: &mut reqwest::Response, pace: &mut Pace) -> Result<Option<Bytes>, Cause> {
-    let stalled = || Cause::Broken("it stalled".into());
+async fn next_piece(
+    response: &mut reqwest::Response,
+    min_rate: &mut MinRate,
+) -> Result<Option<Bytes>, Cause> {
+    let stalled = || Cause::ConnectionClosed("it stalled".into());
     let began = Instant::now();
-    let piece = timeout(pace.patience(), response.chunk())
+    let piece = timeout(min_rate.remaining_window(), response.chunk())
         .await
         .map_err(|_| stalled())?
         .map_err(|error| cause_of(&error))?;
     match &piece {
-        Some(bytes) if !pace.keeps_up(began.elapsed(), bytes.len() as u64) => Err(stalled()),
+        Some(bytes) if !min_rate.keeps_up(began.elapsed(), bytes.len() as u64) => Err(stalled()),
         _ => Ok(piece),
     }
 }

@@ -6,10 +6,10 @@ use http::header::{ACCEPT, CONTENT_TYPE, VIA};
 use url::Url;
 
 use super::causes::cause_of;
-use super::exchange::{Errand, Outcome, Subject};
+use super::exchange::{Outcome, OutgoingRequest, RequestKind};
 use super::{Credentials, HttpClient, HttpSource};
 use crate::model::ProjectName;
-use crate::source::{Ask, Cause};
+use crate::source::{Cause, RequestContext};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -24,21 +24,23 @@ impl HttpClient {
         body: Option<String>,
     ) -> Result<(http::StatusCode, Bytes), Cause> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        let mut request = self
+        let mut builder = self
             .pages
             .request(method, url.clone())
             .header(ACCEPT, "application/json");
         if let Some(credentials) = credentials {
-            request = credentials.sign(request);
+            builder = credentials.sign(builder);
         }
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let mut answer = request.send().await.map_err(|error| cause_of(&error))?;
+        let mut answer = builder.send().await.map_err(|error| cause_of(&error))?;
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| cause_of(&error))? {
             if bytes.len() + piece.len() > MAX_ANSWER {
-                return Err(Cause::Nonsense(format!("more than {MAX_ANSWER} bytes").into()));
+                return Err(Cause::InvalidResponse(
+                    format!("more than {MAX_ANSWER} bytes").into(),
+                ));
             }
             bytes.extend_from_slice(&piece);
         }
@@ -56,22 +58,22 @@ impl HttpSource {
         &self,
         project: &ProjectName,
         version: Option<&str>,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Option<serde_json::Value> {
         self.tier_files.as_ref()?;
         let mut url = self.index.join(&format!("../-/why/{project}")).ok()?;
         if let Some(version) = version {
             url.query_pairs_mut().append_pair("version", version);
         }
-        let errand = Errand {
+        let outgoing = OutgoingRequest {
             asked: "an explanation",
             method: Method::GET,
             url,
-            subject: Subject::Page,
-            timeout: ask.patience_within(self.options.page_timeout),
-            dress: &|request| request.header(VIA, ask.via.and(&self.options.pseudonym)),
+            kind: RequestKind::Page,
+            timeout: context.timeout_within(self.options.page_timeout),
+            with_headers: &|builder| builder.header(VIA, context.via.and(&self.options.pseudonym)),
         };
-        let Ok(Outcome::Answered(mut answer)) = self.exchange_once(&errand).await else {
+        let Ok(Outcome::Answered(mut answer)) = self.exchange_once(&outgoing).await else {
             return None;
         };
         let mut bytes = Vec::new();

@@ -38,7 +38,7 @@ pub(super) fn cause_of(error: &reqwest::Error) -> Cause {
     match error.is_connect() {
         true if error.is_timeout() => Cause::Connect("nobody answers at its address".into()),
         true => Cause::Connect(text.into()),
-        false => Cause::Broken(text.into()),
+        false => Cause::ConnectionClosed(text.into()),
     }
 }
 

@@ -42,8 +42,8 @@ impl Credentials {
     }
 
     /// The request with these credentials.
-    pub(super) fn sign(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request.basic_auth(&self.user, Some(self.password.expose_secret()))
+    pub(super) fn sign(&self, builder: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        builder.basic_auth(&self.user, Some(self.password.expose_secret()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One question to an upstream: sent, sent again where that helps, and followed along redirects that are allowed.
+//! One request to an upstream: sent, sent again where that helps, and followed along redirects that are allowed.
 //!
 //! Redirects are followed here and not by the client, because each hop has to be looked at: never from https to
 //! http, never nearer to this machine than the index itself (`addresses`), credentials to the index's own origin
@@ -15,28 +15,28 @@ use url::Url;
 use super::HttpSource;
 use super::addresses::literal_zone;
 use super::causes::cause_of;
-use crate::resilience::{Retry, chance};
+use crate::resilience::{Retry, jitter};
 use crate::source::{Cause, SourceError};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 
 /// What is asked for.
-pub(super) struct Errand<'a> {
+pub(super) struct OutgoingRequest<'a> {
     /// In words, for errors.
     pub(super) asked: &'a str,
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) subject: Subject,
+    pub(super) kind: RequestKind,
     /// How long the head of the answer may take.
     pub(super) timeout: Duration,
     /// Adds headers that do not depend on the host.
-    pub(super) dress: &'a (dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync),
+    pub(super) with_headers: &'a (dyn Fn(RequestBuilder) -> RequestBuilder + Send + Sync),
 }
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum RequestKind {
     /// A page or list: has to come from the index's own host.
     Page,
     /// A file or sibling: may lie anywhere that is allowed.
@@ -48,56 +48,56 @@ pub(super) enum Outcome {
     /// The head of an answer that is no redirect.
     Answered(Response),
     /// The index points to another host for a page.
-    Elsewhere(Url),
+    OtherHost(Url),
 }
 
 impl HttpSource {
-    /// Sends the question until there is an answer, its time is over, or sending it again does not help.
-    pub(super) async fn exchange(&self, errand: &Errand<'_>) -> Result<Outcome, SourceError> {
-        let deadline = Instant::now() + errand.timeout;
+    /// Sends the request until there is an answer, its time is over, or sending it again does not help.
+    pub(super) async fn exchange(&self, outgoing: &OutgoingRequest<'_>) -> Result<Outcome, SourceError> {
+        let deadline = Instant::now() + outgoing.timeout;
         let mut retry = Retry::new(
-            if errand.subject == Subject::Page { 1 } else { 2 },
+            if outgoing.kind == RequestKind::Page { 1 } else { 2 },
             Duration::from_millis(100),
         );
         loop {
             let began = Instant::now();
-            let sent = timeout_at(deadline, self.follow(errand)).await;
-            let sent = sent.unwrap_or_else(|_| Err(timed_out(errand.timeout)));
-            self.account.note(sent.is_ok(), began.elapsed());
+            let sent = timeout_at(deadline, self.follow(outgoing)).await;
+            let sent = sent.unwrap_or_else(|_| Err(timed_out(outgoing.timeout)));
+            self.counters.note(sent.is_ok(), began.elapsed());
             let may_pass = match &sent {
                 Ok(Outcome::Answered(response)) => is_passing(response),
                 // A kept connection may have been closed by the other side just now.
-                Err(cause) => matches!(cause, Cause::Broken(_)),
-                Ok(Outcome::Elsewhere(_)) => false,
+                Err(cause) => matches!(cause, Cause::ConnectionClosed(_)),
+                Ok(Outcome::OtherHost(_)) => false,
             };
             let pause = if may_pass {
-                retry.next_pause(chance())
+                retry.next_pause(jitter())
             } else {
                 None
             };
             match pause.filter(|pause| Instant::now() + *pause < deadline) {
                 Some(pause) => sleep(pause).await,
-                None => return sent.map_err(|cause| self.failed(errand.asked, cause)),
+                None => return sent.map_err(|cause| self.failed(outgoing.asked, cause)),
             }
         }
     }
 
-    /// Sends the question once.
-    pub(super) async fn exchange_once(&self, errand: &Errand<'_>) -> Result<Outcome, Cause> {
-        let sent = tokio::time::timeout(errand.timeout, self.follow(errand)).await;
-        sent.unwrap_or_else(|_| Err(timed_out(errand.timeout)))
+    /// Sends the request once.
+    pub(super) async fn exchange_once(&self, outgoing: &OutgoingRequest<'_>) -> Result<Outcome, Cause> {
+        let sent = tokio::time::timeout(outgoing.timeout, self.follow(outgoing)).await;
+        sent.unwrap_or_else(|_| Err(timed_out(outgoing.timeout)))
     }
 
-    async fn follow(&self, errand: &Errand<'_>) -> Result<Outcome, Cause> {
-        let mut url = errand.url.clone();
+    async fn follow(&self, outgoing: &OutgoingRequest<'_>) -> Result<Outcome, Cause> {
+        let mut url = outgoing.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let request = self.request_to(&url, errand).await?;
-            let response = request.send().await.map_err(|error| cause_of(&error))?;
+            let builder = self.request_to(&url, outgoing).await?;
+            let response = builder.send().await.map_err(|error| cause_of(&error))?;
             let Some(next) = redirect_of(&response, &url)? else {
                 return Ok(Outcome::Answered(response));
             };
-            if errand.subject == Subject::Page && !self.is_our_host(&next) {
-                return Ok(Outcome::Elsewhere(next));
+            if outgoing.kind == RequestKind::Page && !self.is_our_host(&next) {
+                return Ok(Outcome::OtherHost(next));
             }
             url = next;
         }
@@ -107,11 +107,11 @@ impl HttpSource {
     }
 
     /// The request, by the client that may connect there.
-    async fn request_to(&self, url: &Url, errand: &Errand<'_>) -> Result<RequestBuilder, Cause> {
-        let client = match errand.subject {
-            Subject::Page => &self.client.pages,
-            Subject::File if self.is_trusted_host(url) => &self.client.files,
-            Subject::File => {
+    async fn request_to(&self, url: &Url, outgoing: &OutgoingRequest<'_>) -> Result<RequestBuilder, Cause> {
+        let client = match outgoing.kind {
+            RequestKind::Page => &self.client.pages,
+            RequestKind::File if self.is_trusted_host(url) => &self.client.files,
+            RequestKind::File => {
                 let zone = self.zone.of(&self.index).await;
                 if literal_zone(url).is_some_and(|to| !zone.may_lead_to(to)) {
                     let host = url.host_str().unwrap_or_default();
@@ -122,10 +122,10 @@ impl HttpSource {
                 self.client.files_from(zone)
             }
         };
-        let request = (errand.dress)(client.request(errand.method.clone(), url.clone()));
+        let builder = (outgoing.with_headers)(client.request(outgoing.method.clone(), url.clone()));
         Ok(match &self.options.credentials {
-            Some(credentials) if url.origin() == self.index.origin() => credentials.sign(request),
-            _ => request,
+            Some(credentials) if url.origin() == self.index.origin() => credentials.sign(builder),
+            _ => builder,
         })
     }
 

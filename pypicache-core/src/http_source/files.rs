@@ -11,44 +11,45 @@ use super::HttpSource;
 use super::REQUEST_ID;
 use super::bodies::stream_file;
 use super::causes::explain;
-use super::exchange::{Errand, Outcome, Subject};
+use super::exchange::{Outcome, OutgoingRequest, RequestKind};
 use super::freshness::absence_of;
-use super::pages::trail_of;
+use super::pages::cache_status_of;
 use crate::model::FileEntry;
 use crate::source::{
-    Answer, Ask, Body, ByteRange, Cause, FileQuestion, FileReply, Freshness, Reach, Sibling, SourceError,
+    Answer, Body, ByteRange, CacheMode, Cause, FileReply, FileRequest, Freshness, RequestContext, Sibling,
+    SourceError,
 };
 
 impl HttpSource {
-    pub(super) async fn ask_file(
+    pub(super) async fn request_file(
         &self,
-        question: &FileQuestion,
-        ask: &Ask,
+        request: &FileRequest,
+        context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
-        if let Some(url) = question.entry.as_deref().and_then(|entry| self.link_of(entry)) {
-            let response = self.fetch(&url, question, ask).await?;
+        if let Some(url) = request.entry.as_deref().and_then(|entry| self.link_of(entry)) {
+            let response = self.fetch(&url, request, context).await?;
             if !may_have_expired(&response, &url) {
-                return self.understand(response, question).await;
+                return self.understand(response, request).await;
             }
-            tracing::debug!(file = %question.path, status = %response.status(), "a link does not hold any more; the page is asked for a new one");
-            let renewed = Ask {
-                reach: Reach::Revalidate,
-                ..ask.clone()
+            tracing::debug!(file = %request.path, status = %response.status(), "a link does not hold any more; the page is asked for a new one");
+            let renewed = RequestContext {
+                cache_mode: CacheMode::NoCache,
+                ..context.clone()
             };
-            return match self.listed_url(question, &renewed).await {
+            return match self.listed_url(request, &renewed).await {
                 Ok(Answer::Found(new)) if new != url => {
-                    self.understand(self.fetch(&new, question, ask).await?, question)
+                    self.understand(self.fetch(&new, request, context).await?, request)
                         .await
                 }
-                _ => self.understand(response, question).await,
+                _ => self.understand(response, request).await,
             };
         }
-        match self.listed_url(question, ask).await? {
+        match self.listed_url(request, context).await? {
             Answer::Found(url) => {
-                self.understand(self.fetch(&url, question, ask).await?, question)
+                self.understand(self.fetch(&url, request, context).await?, request)
                     .await
             }
-            Answer::Unchanged(freshness) | Answer::Absent(freshness) => Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) | Answer::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
         }
     }
 
@@ -60,60 +61,74 @@ impl HttpSource {
     }
 
     /// The same by this upstream's own page.
-    async fn listed_url(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<Url>, SourceError> {
+    async fn listed_url(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<Url>, SourceError> {
         let mut absent = Freshness::default();
-        for (project, _) in question.path.file_name().owners() {
-            match self.ask_page(&project, &ask.without_validators()).await? {
+        for (project, _) in request.path.file_name().owners() {
+            match self.request_page(&project, &context.without_validators()).await? {
                 Answer::Found(reply) => {
-                    let entry = reply.page.file(&question.path);
+                    let entry = reply.page.file(&request.path);
                     if let Some(url) = entry.and_then(|entry| self.link_of(entry)) {
                         return Ok(Answer::Found(url));
                     }
                     absent = reply.freshness;
                 }
-                Answer::Unchanged(freshness) | Answer::Absent(freshness) => absent = freshness,
+                Answer::NotModified(freshness) | Answer::NotFound(freshness) => absent = freshness,
             }
         }
-        Ok(Answer::Absent(absent))
+        Ok(Answer::NotFound(absent))
     }
 
-    async fn fetch(&self, url: &Url, question: &FileQuestion, ask: &Ask) -> Result<Response, SourceError> {
+    async fn fetch(
+        &self,
+        url: &Url,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Response, SourceError> {
         self.files_used.begin();
-        let asked = asked(question);
-        let method = if question.facts_only {
+        let asked = asked(request);
+        let method = if request.head_only {
             Method::HEAD
         } else {
             Method::GET
         };
-        let errand = Errand {
+        let outgoing = OutgoingRequest {
             asked: &asked,
             method,
-            url: with_suffix(url.clone(), question.sibling),
-            subject: Subject::File,
-            timeout: ask.patience_within(self.options.file_timeout),
-            dress: &|request| self.dress_file(request, question, ask),
+            url: with_suffix(url.clone(), request.sibling),
+            kind: RequestKind::File,
+            timeout: context.timeout_within(self.options.file_timeout),
+            with_headers: &|builder| self.dress_file(builder, request, context),
         };
-        match self.exchange(&errand).await? {
+        match self.exchange(&outgoing).await? {
             Outcome::Answered(response) => Ok(response),
-            Outcome::Elsewhere(to) => {
+            Outcome::OtherHost(to) => {
                 let reason = format!("a redirect to {}", to.host_str().unwrap_or_default());
                 Err(self.failed(asked, Cause::Forbidden(reason.into())))
             }
         }
     }
 
-    fn dress_file(&self, mut request: RequestBuilder, question: &FileQuestion, ask: &Ask) -> RequestBuilder {
-        request = request
+    fn dress_file(
+        &self,
+        mut builder: RequestBuilder,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> RequestBuilder {
+        builder = builder
             .header(ACCEPT_ENCODING, "identity")
-            .header(VIA, ask.via.and(&self.options.pseudonym));
-        if let Some(id) = &ask.request {
-            request = request.header(REQUEST_ID, id.clone());
+            .header(VIA, context.via.and(&self.options.pseudonym));
+        if let Some(id) = &context.request_id {
+            builder = builder.header(REQUEST_ID, id.clone());
         }
-        match question.range {
-            Some(ByteRange::Between(first, last)) => request.header(RANGE, format!("bytes={first}-{last}")),
-            Some(ByteRange::From(first)) => request.header(RANGE, format!("bytes={first}-")),
-            Some(ByteRange::Last(count)) => request.header(RANGE, format!("bytes=-{count}")),
-            None => request,
+        match request.range {
+            Some(ByteRange::Between(first, last)) => builder.header(RANGE, format!("bytes={first}-{last}")),
+            Some(ByteRange::From(first)) => builder.header(RANGE, format!("bytes={first}-")),
+            Some(ByteRange::Last(count)) => builder.header(RANGE, format!("bytes=-{count}")),
+            None => builder,
         }
     }
 
@@ -121,34 +136,34 @@ impl HttpSource {
     async fn understand(
         &self,
         response: Response,
-        question: &FileQuestion,
+        request: &FileRequest,
     ) -> Result<Answer<FileReply>, SourceError> {
-        let failed = |cause| Err(self.failed(asked(question), cause));
+        let failed = |cause| Err(self.failed(asked(request), cause));
         match response.status() {
-            StatusCode::OK if is_a_page_instead(response.headers(), question) => {
-                failed(Cause::Nonsense("its type is \"text/html\"".into()))
+            StatusCode::OK if is_a_page_instead(response.headers(), request) => {
+                failed(Cause::InvalidResponse("its type is \"text/html\"".into()))
             }
-            StatusCode::OK => Ok(Answer::Found(reply(response, question, None))),
+            StatusCode::OK => Ok(Answer::Found(reply(response, request, None))),
             StatusCode::PARTIAL_CONTENT => match content_range(response.headers()) {
                 _ if is_encoded(response.headers()) => {
-                    failed(Cause::Nonsense("a part of an encoded file".into()))
+                    failed(Cause::InvalidResponse("a part of an encoded file".into()))
                 }
-                None => failed(Cause::Nonsense("a part without a Content-Range".into())),
-                part => Ok(Answer::Found(reply(response, question, part))),
+                None => failed(Cause::InvalidResponse("a part without a Content-Range".into())),
+                part => Ok(Answer::Found(reply(response, request, part))),
             },
             StatusCode::RANGE_NOT_SATISFIABLE => match unsatisfied(response.headers()) {
                 Some(size) => Err(SourceError::RangeOutside { size }),
                 None => failed(Cause::Status(StatusCode::RANGE_NOT_SATISFIABLE)),
             },
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent(absence_of(response.headers()))),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::NotFound(absence_of(response.headers()))),
             StatusCode::LOOP_DETECTED => Err(self.in_a_loop(response).await),
             _ => failed(explain(response).await),
         }
     }
 }
 
-fn asked(question: &FileQuestion) -> String {
-    format!("{}{}", question.path, question.sibling.suffix())
+fn asked(request: &FileRequest) -> String {
+    format!("{}{}", request.path, request.sibling.suffix())
 }
 
 /// Whether the answer is how object stores say that a link of some time ago holds no longer, or how an index
@@ -162,11 +177,11 @@ fn may_have_expired(response: &Response, url: &Url) -> bool {
 }
 
 /// A portal's page in the place of a file whose digest nobody told.
-fn is_a_page_instead(headers: &HeaderMap, question: &FileQuestion) -> bool {
+fn is_a_page_instead(headers: &HeaderMap, request: &FileRequest) -> bool {
     let known = |entry: &FileEntry| entry.hashes.get_sha256().is_some();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.trim_start().starts_with("text/html"))
-        && !question.entry.as_deref().is_some_and(known)
+        && !request.entry.as_deref().is_some_and(known)
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {
@@ -186,15 +201,15 @@ fn with_suffix(mut url: Url, sibling: Sibling) -> Url {
 }
 
 /// `part`: offset, length and the whole size where it was told.
-fn reply(response: Response, question: &FileQuestion, part: Option<(u64, u64, Option<u64>)>) -> FileReply {
+fn reply(response: Response, request: &FileRequest, part: Option<(u64, u64, Option<u64>)>) -> FileReply {
     let encoded = is_encoded(response.headers());
     let size = match part {
         Some((_, _, size)) => size,
         None if encoded => None,
         None => content_length(response.headers()),
     };
-    let trail = trail_of(response.headers());
-    let body = match question.facts_only {
+    let cache_status = cache_status_of(response.headers());
+    let body = match request.head_only {
         true => Body::empty(),
         false => Body::Stream(Box::pin(stream_file(response))),
     };
@@ -204,7 +219,7 @@ fn reply(response: Response, question: &FileQuestion, part: Option<(u64, u64, Op
         part: part.map(|(offset, length, _)| (offset, length)),
         sha256: None,
         encoded,
-        trail,
+        cache_status,
     }
 }
 

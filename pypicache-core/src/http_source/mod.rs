@@ -4,30 +4,30 @@
 //! asks, understands what comes back, and says which of three things happened: found, absent, could not tell.
 //!
 //! * [`HttpClient`]: connections, TLS, proxies; shared by all upstreams of a process.
-//! * `exchange`: one question, sent again where that helps, along redirects that `addresses` allows.
+//! * `exchange`: one request, sent again where that helps, along redirects that `addresses` allows.
 //! * `causes`, `bodies`: what went wrong; what comes in, and how fast it has to.
-//! * `pages`: index pages and the project list, conditional questions, what an answer's status means.
+//! * `pages`: index pages and the project list, conditional requests, what an answer's status means.
 //! * `files`: distribution files and siblings, ranges.
-//! * `account`: what is counted.
+//! * `counters`: what is counted.
 //! * `call`: a request of those who manage another server of ours.
-//! * `ready`: a connection to the host of the files that stands before it is needed.
+//! * `preconnect`: a connection to the host of the files that stands before it is needed.
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
 //! * [`Credentials`]: who gets them, and where they are hidden.
 
-mod account;
 mod addresses;
 mod bodies;
 mod call;
 mod causes;
 mod client;
+mod counters;
 mod credentials;
 mod exchange;
 mod files;
 mod freshness;
 mod links;
 mod pages;
-mod ready;
+mod preconnect;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,22 +37,23 @@ use async_trait::async_trait;
 use http::HeaderName;
 use url::Url;
 
-pub use account::UpstreamTotals;
 pub use client::{ClientError, ClientOptions, HttpClient};
+pub use counters::UpstreamTotals;
 pub use credentials::{Credentials, Netrc, NetrcError};
 
 use crate::model::ProjectName;
 use crate::source::{
-    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
+    Answer, CacheMode, Cause, FileReply, FileRequest, IndexSource, ListReply, PageReply, RequestContext,
+    SourceError,
 };
-use account::Account;
 use addresses::OwnZone;
-use ready::LastUse;
+use counters::Counters;
+use preconnect::LastUse;
 
 /// PyPI's own Simple API: what the upstream alias `pypi` stands for.
 pub const PYPI: &str = "https://pypi.org/simple/";
 
-/// What the log lines of all tiers about one question have in common.
+/// What the log lines of all tiers about one request have in common.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How one upstream is asked.
@@ -74,7 +75,7 @@ pub struct HttpOptions {
     /// What it means when the upstream refuses (403) a page.
     pub forbidden: Forbidden,
     /// Whether a new page makes a connection to the host of its files ready (by a HEAD for one of them).
-    pub make_ready: bool,
+    pub preconnect: bool,
 }
 
 /// What a 403 for a page means.
@@ -97,7 +98,7 @@ impl Default for HttpOptions {
             page_limit: 128 * 1024 * 1024,
             file_hosts: Vec::new(),
             forbidden: Forbidden::default(),
-            make_ready: false,
+            preconnect: false,
         }
     }
 }
@@ -116,7 +117,7 @@ pub struct HttpSource {
     options: HttpOptions,
     zone: Arc<OwnZone>,
     files_used: Arc<LastUse>,
-    account: Arc<Account>,
+    counters: Arc<Counters>,
 }
 
 impl HttpSource {
@@ -143,17 +144,19 @@ impl HttpSource {
             options,
             zone: Arc::default(),
             files_used: Arc::default(),
-            account: Arc::default(),
+            counters: Arc::default(),
         }
     }
 }
 
 impl HttpSource {
-    /// Whether this upstream may hear of the question at all.
-    fn is_meant(&self, asked: impl fmt::Display, ask: &Ask) -> Result<(), SourceError> {
-        match &ask.leg {
-            _ if ask.reach == Reach::HeldOnly => Err(SourceError::not_held(asked)),
-            Some(leg) if *leg != self.label => Err(self.failed(asked, Cause::Private(leg.clone()))),
+    /// Whether this upstream may hear of the request at all.
+    fn is_meant(&self, asked: impl fmt::Display, context: &RequestContext) -> Result<(), SourceError> {
+        match &context.pinned_upstream {
+            _ if context.cache_mode == CacheMode::OnlyIfCached => Err(SourceError::not_held(asked)),
+            Some(pinned_upstream) if *pinned_upstream != self.label => {
+                Err(self.failed(asked, Cause::Private(pinned_upstream.clone())))
+            }
             _ => Ok(()),
         }
     }
@@ -169,19 +172,27 @@ impl HttpSource {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for HttpSource {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        self.is_meant("the project list", ask)?;
-        self.ask_projects(ask).await
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
+        self.is_meant("the project list", context)?;
+        self.request_projects(context).await
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
-        self.is_meant(project, ask)?;
-        self.ask_page(project, ask).await
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
+        self.is_meant(project, context)?;
+        self.request_page(project, context).await
     }
 
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        self.is_meant(&question.path, ask)?;
-        self.ask_file(question, ask).await
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        self.is_meant(&request.path, context)?;
+        self.request_file(request, context).await
     }
 }
 

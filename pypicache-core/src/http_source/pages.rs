@@ -11,15 +11,17 @@ use reqwest::RequestBuilder;
 use url::Url;
 
 use super::REQUEST_ID;
-use super::bodies::{Buffer, take_page};
+use super::bodies::{Buffer, read_page_body};
 use super::causes::explain;
-use super::exchange::{Errand, Outcome, Subject};
+use super::exchange::{Outcome, OutgoingRequest, RequestKind};
 use super::freshness::{absence_of, freshness_of};
 use super::{Forbidden, HttpSource, PYPI};
-use crate::aside::aside;
 use crate::model::ProjectName;
+use crate::offload::offload_in_place;
 use crate::simple::{self, Format, PageContext};
-use crate::source::{Answer, Ask, Cause, ListReply, PageReply, Reach, SourceError, Trail, Validators};
+use crate::source::{
+    Answer, CacheMode, CacheStatus, Cause, ListReply, PageReply, RequestContext, SourceError, Validators,
+};
 
 /// PyPI's counter of changes.
 const LAST_SERIAL: &str = "x-pypi-last-serial";
@@ -39,20 +41,20 @@ struct Received {
 const LARGE: usize = 256 * 1024;
 
 impl HttpSource {
-    pub(super) async fn ask_page(
+    pub(super) async fn request_page(
         &self,
         project: &ProjectName,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<PageReply>, SourceError> {
         let asked = format!("the page of {project}");
         let url = self
             .index
             .join(&format!("{project}/"))
-            .map_err(|error| self.failed(&asked, Cause::Nonsense(error.to_string().into())))?;
-        let received = match self.get(&asked, url, ask).await? {
+            .map_err(|error| self.failed(&asked, Cause::InvalidResponse(error.to_string().into())))?;
+        let received = match self.get(&asked, url, context).await? {
             Answer::Found(received) => received,
-            Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
-            Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) => return Ok(Answer::NotModified(freshness)),
+            Answer::NotFound(freshness) => return Ok(Answer::NotFound(freshness)),
         };
         let path_of = |origin: &Url, path: &str| self.path_of(origin, path);
         let last_serial = received
@@ -66,72 +68,83 @@ impl HttpSource {
             path_of: &path_of,
             last_serial,
         };
-        let page = aside(received.body.len() > LARGE, || {
+        let page = offload_in_place(received.body.len() > LARGE, || {
             simple::read_page(received.format, &received.body, &context)
         })
-        .map_err(|error| self.nonsense(&asked, &error))?;
-        self.make_ready(&page);
+        .map_err(|error| self.invalid(&asked, &error))?;
+        self.preconnect(&page);
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
             freshness: freshness_of(&received.headers),
             validators: self.validators(&received.headers),
-            trail: trail_of(&received.headers),
+            cache_status: cache_status_of(&received.headers),
         }))
     }
 
-    pub(super) async fn ask_projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
+    pub(super) async fn request_projects(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Answer<ListReply>, SourceError> {
         let asked = "the project list";
-        let received = match self.get(asked, self.index.clone(), ask).await? {
+        let received = match self.get(asked, self.index.clone(), context).await? {
             Answer::Found(received) => received,
-            Answer::Unchanged(freshness) => return Ok(Answer::Unchanged(freshness)),
-            Answer::Absent(freshness) => return Ok(Answer::Absent(freshness)),
+            Answer::NotModified(freshness) => return Ok(Answer::NotModified(freshness)),
+            Answer::NotFound(freshness) => return Ok(Answer::NotFound(freshness)),
         };
         let list = simple::read_list(received.format, &received.body, &received.url)
-            .map_err(|error| self.nonsense(asked, &error))?;
-        let (freshness, trail) = (freshness_of(&received.headers), trail_of(&received.headers));
+            .map_err(|error| self.invalid(asked, &error))?;
+        let (freshness, cache_status) = (
+            freshness_of(&received.headers),
+            cache_status_of(&received.headers),
+        );
         Ok(Answer::Found(ListReply {
             list: Arc::new(list),
             freshness,
-            trail,
+            cache_status,
         }))
     }
 
     /// Asks for one document and sorts the answer by its status.
-    async fn get(&self, asked: &str, url: Url, ask: &Ask) -> Result<Answer<Received>, SourceError> {
-        let errand = Errand {
+    async fn get(
+        &self,
+        asked: &str,
+        url: Url,
+        context: &RequestContext,
+    ) -> Result<Answer<Received>, SourceError> {
+        let outgoing = OutgoingRequest {
             asked,
             method: Method::GET,
             url: url.clone(),
-            subject: Subject::Page,
-            timeout: ask.patience_within(self.options.page_timeout),
-            dress: &|request| self.dress_page(request, ask),
+            kind: RequestKind::Page,
+            timeout: context.timeout_within(self.options.page_timeout),
+            with_headers: &|builder| self.dress_page(builder, context),
         };
-        let response = match self.exchange(&errand).await? {
+        let response = match self.exchange(&outgoing).await? {
             Outcome::Answered(response) => response,
-            Outcome::Elsewhere(to) if forwards(&url, &to) => {
-                return Ok(Answer::Absent(absence_of(&HeaderMap::new())));
+            Outcome::OtherHost(to) if forwards(&url, &to) => {
+                return Ok(Answer::NotFound(absence_of(&HeaderMap::new())));
             }
-            Outcome::Elsewhere(to) => {
+            Outcome::OtherHost(to) => {
                 let host = to.host_str().unwrap_or_default();
                 let reason = format!("it redirects to another host, {host}");
-                return Err(self.failed(asked, Cause::Nonsense(reason.into())));
+                return Err(self.failed(asked, Cause::InvalidResponse(reason.into())));
             }
         };
         match response.status() {
             StatusCode::OK => self.receive(asked, response).await.map(Answer::Found),
-            StatusCode::NOT_MODIFIED if ask.validators.is_some() => {
-                Ok(Answer::Unchanged(freshness_of(response.headers())))
+            StatusCode::NOT_MODIFIED if context.validators.is_some() => {
+                Ok(Answer::NotModified(freshness_of(response.headers())))
             }
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::Absent(absence_of(response.headers()))),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::NotFound(absence_of(response.headers()))),
             StatusCode::FORBIDDEN if self.options.forbidden == Forbidden::Absent => {
-                Ok(Answer::Absent(absence_of(response.headers())))
+                Ok(Answer::NotFound(absence_of(response.headers())))
             }
             StatusCode::LOOP_DETECTED => Err(self.in_a_loop(response).await),
             _ => Err(self.failed(asked, explain(response).await)),
         }
     }
 
-    /// A tier above noticed that the question came back to it.
+    /// A tier above noticed that the request came back to it.
     pub(super) async fn in_a_loop(&self, response: reqwest::Response) -> SourceError {
         SourceError::Loop(match explain(response).await {
             Cause::Relayed(story) => story.trim_start_matches(LOOP_OPENING).into(),
@@ -139,29 +152,29 @@ impl HttpSource {
         })
     }
 
-    fn dress_page(&self, mut request: RequestBuilder, ask: &Ask) -> RequestBuilder {
-        request = request
+    fn dress_page(&self, mut builder: RequestBuilder, context: &RequestContext) -> RequestBuilder {
+        builder = builder
             .header(ACCEPT, simple::ACCEPT)
-            .header(VIA, ask.via.and(&self.options.pseudonym));
-        if let Some(id) = &ask.request {
-            request = request.header(REQUEST_ID, id.clone());
+            .header(VIA, context.via.and(&self.options.pseudonym));
+        if let Some(id) = &context.request_id {
+            builder = builder.header(REQUEST_ID, id.clone());
         }
-        if ask.reach == Reach::Revalidate {
-            request = request.header(CACHE_CONTROL, "no-cache");
+        if context.cache_mode == CacheMode::NoCache {
+            builder = builder.header(CACHE_CONTROL, "no-cache");
         }
-        if let Some(validators) = ask
+        if let Some(validators) = context
             .validators
             .as_ref()
             .filter(|validators| validators.upstream == self.label)
         {
             if let Some(etag) = &validators.etag {
-                request = request.header(IF_NONE_MATCH, etag);
+                builder = builder.header(IF_NONE_MATCH, etag);
             }
             if let Some(date) = &validators.last_modified {
-                request = request.header(IF_MODIFIED_SINCE, date);
+                builder = builder.header(IF_MODIFIED_SINCE, date);
             }
         }
-        request
+        builder
     }
 
     /// Takes in the body of a 200 that can be an index's answer.
@@ -176,10 +189,10 @@ impl HttpSource {
                 "its type is {:?}",
                 content_type.chars().take(100).collect::<String>()
             );
-            return Err(self.failed(asked, Cause::Nonsense(reason.into())));
+            return Err(self.failed(asked, Cause::InvalidResponse(reason.into())));
         };
         let (headers, url) = (response.headers().clone(), response.url().clone());
-        let body = take_page(&mut response, self.options.page_limit)
+        let body = read_page_body(&mut response, self.options.page_limit)
             .await
             .map_err(|cause| self.failed(asked, cause))?;
         Ok(Received {
@@ -205,14 +218,14 @@ impl HttpSource {
         })
     }
 
-    fn nonsense(&self, asked: &str, error: &simple::ReadPageError) -> SourceError {
+    fn invalid(&self, asked: &str, error: &simple::ReadPageError) -> SourceError {
         let mut text = error.to_string();
         let mut next = error.source();
         while let Some(error) = next {
             text = format!("{text}: {error}");
             next = error.source();
         }
-        self.failed(asked, Cause::Nonsense(text.into()))
+        self.failed(asked, Cause::InvalidResponse(text.into()))
     }
 }
 
@@ -233,10 +246,10 @@ fn forwards(asked: &Url, to: &Url) -> bool {
 }
 
 /// What the tiers above say they did.
-pub(super) fn trail_of(headers: &HeaderMap) -> Trail {
+pub(super) fn cache_status_of(headers: &HeaderMap) -> CacheStatus {
     let received = headers.get("cache-status").and_then(|value| value.to_str().ok());
-    Trail {
+    CacheStatus {
         received: received.map(Into::into),
-        ..Trail::default()
+        ..CacheStatus::default()
     }
 }

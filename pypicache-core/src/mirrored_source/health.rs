@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::resilience::{Breaker, Permit, Trouble};
+use crate::resilience::{Breaker, FailureKind, Permit};
 use crate::source::{Cause, SourceError};
 
 /// One upstream's breaker, with the last thing that went wrong.
@@ -46,11 +46,11 @@ impl Health {
     }
 
     /// Whether it would be left alone now.
-    pub(super) fn is_resting(&self) -> bool {
+    pub(super) fn is_circuit_open(&self) -> bool {
         self.with(|state| state.breaker.is_open(Instant::now()))
     }
 
-    /// Takes note of an answer to a question that was asked at `began`.
+    /// Takes note of an answer to a request that was asked at `began`.
     pub(super) fn note<T>(&self, answer: &Result<T, SourceError>, began: Instant) {
         let now = Instant::now();
         self.with(|state| match answer {
@@ -58,7 +58,7 @@ impl Health {
             Err(error) => match sign_of(error) {
                 Sign::Alive => state.breaker.answered(now),
                 Sign::None => {}
-                Sign::Trouble(trouble) => {
+                Sign::FailureKind(trouble) => {
                     state.breaker.failed(trouble, began, now);
                     if let SourceError::Unavailable { upstream, cause, .. } = error {
                         let (upstream, cause) = (upstream.clone(), cause.to_string().into());
@@ -70,13 +70,18 @@ impl Health {
     }
 
     /// Why it is not asked.
-    pub(super) fn resting(&self, asked: impl fmt::Display, name: &Arc<str>, wait: Duration) -> SourceError {
+    pub(super) fn circuit_open(
+        &self,
+        asked: impl fmt::Display,
+        name: &Arc<str>,
+        wait: Duration,
+    ) -> SourceError {
         let last = self.with(|state| state.last.clone());
         let (upstream, last) = match last {
             Some(last) => (last.upstream, last.cause),
             None => (name.clone(), "no answer yet".into()),
         };
-        SourceError::unavailable(asked, &upstream, Cause::Paused { wait, last })
+        SourceError::unavailable(asked, &upstream, Cause::CircuitOpen { wait, last })
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -89,7 +94,7 @@ enum Sign {
     /// Somebody sensible is there.
     Alive,
     /// Nobody, or nobody sensible.
-    Trouble(Trouble),
+    FailureKind(FailureKind),
     /// Nothing.
     None,
 }
@@ -106,16 +111,18 @@ fn sign_of(error: &SourceError) -> Sign {
         }
     };
     match cause {
-        Cause::Name(_) | Cause::Connect(_) | Cause::Tls(_) | Cause::TimedOut(_) | Cause::Broken(_) => {
-            Sign::Trouble(Trouble::Unreachable)
-        }
-        Cause::Status(_) | Cause::Nonsense(_) => Sign::Trouble(Trouble::Unwell),
-        Cause::Busy { wait, .. } => Sign::Trouble(Trouble::Busy(*wait)),
+        Cause::Name(_)
+        | Cause::Connect(_)
+        | Cause::Tls(_)
+        | Cause::TimedOut(_)
+        | Cause::ConnectionClosed(_) => Sign::FailureKind(FailureKind::Unreachable),
+        Cause::Status(_) | Cause::InvalidResponse(_) => Sign::FailureKind(FailureKind::Unwell),
+        Cause::Busy { wait, .. } => Sign::FailureKind(FailureKind::Busy(*wait)),
         Cause::Relayed(_)
         | Cause::Denied(_)
         | Cause::Refused(_)
         | Cause::Mismatch(_)
         | Cause::Forbidden(_) => Sign::Alive,
-        Cause::Paused { .. } | Cause::Private(_) | Cause::All(_) => Sign::None,
+        Cause::CircuitOpen { .. } | Cause::Private(_) | Cause::All(_) => Sign::None,
     }
 }

@@ -1,10 +1,10 @@
 //! The upstreams of one source, equals in order of preference: "the team's cache when reachable, else PyPI".
 //!
-//! Each question goes to the first upstream that is not known to be failing; if that one cannot tell, the next is
+//! Each request goes to the first upstream that is not known to be failing; if that one cannot tell, the next is
 //! asked. "Absent" is an answer like any other: the upstreams are equals, so nobody else needs to be asked.
 //!
-//! The choice is made for each question, by `health`: an upstream that costs time and brings nothing is left alone,
-//! so a dead one costs its time-out once, not per question. While it rests, one question after the other
+//! The choice is made for each request, by `health`: an upstream that costs time and brings nothing is left alone,
+//! so a dead one costs its time-out once, not per request. While it rests, one request after the other
 //! goes there all the same, in a task that nobody waits long for, to find out whether it is back.
 //!
 //! ```text
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::model::ProjectName;
 use crate::resilience::Permit;
 use crate::source::{
-    Answer, Ask, Cause, FileQuestion, FileReply, IndexSource, ListReply, PageReply, SourceError,
+    Answer, Cause, FileReply, FileRequest, IndexSource, ListReply, PageReply, RequestContext, SourceError,
 };
 use health::Health;
 
@@ -37,13 +37,13 @@ const PREFERRED_COST_LIMIT: Duration = Duration::from_millis(400);
 /// The same for the last one: nobody else could be asked, so it has to fail twice.
 const LAST_COST_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the asker whose question is the probe waits for it.
+/// How long the client whose request is the probe waits for it.
 const PROBE_PATIENCE: Duration = Duration::from_millis(80);
 
 /// How a [`MirroredSource`] shares out time.
 #[derive(Debug, Clone)]
 pub struct MirrorOptions {
-    /// How long all upstreams together may take to begin the answer to a question about a page.
+    /// How long all upstreams together may take to begin the answer to a request about a page.
     pub page_timeout: Duration,
     /// The same for a file.
     pub file_timeout: Duration,
@@ -101,12 +101,18 @@ impl MirroredSource {
     }
 
     /// Asks one upstream after the other until one can tell.
-    async fn first_answer<T, Q>(&self, asked: &str, bound: Duration, ask: &Ask, question: Q) -> Outcome<T>
+    async fn first_answer<T, Q>(
+        &self,
+        asked: &str,
+        bound: Duration,
+        context: &RequestContext,
+        request: Q,
+    ) -> Outcome<T>
     where
         T: Send + 'static,
-        Q: Fn(Arc<dyn IndexSource>, Ask) -> BoxFuture<'static, Outcome<T>> + Sync,
+        Q: Fn(Arc<dyn IndexSource>, RequestContext) -> BoxFuture<'static, Outcome<T>> + Sync,
     {
-        let deadline = Instant::now() + ask.patience_within(bound);
+        let deadline = Instant::now() + context.timeout_within(bound);
         let mut errors = Vec::new();
         let mut under_way = FuturesUnordered::new();
         let mut next = 0;
@@ -115,8 +121,8 @@ impl MirroredSource {
                 let Some(upstream) = self.upstreams.get(next) else {
                     break;
                 };
-                let ask = self.share(next, deadline, ask);
-                under_way.push(upstream.asked(asked, &self.name, question(upstream.source.clone(), ask)));
+                let context = self.share(next, deadline, context);
+                under_way.push(upstream.asked(asked, &self.name, request(upstream.source.clone(), context)));
                 next += 1;
             }
             let hedge = self.options.hedge.filter(|_| next < self.upstreams.len());
@@ -130,8 +136,8 @@ impl MirroredSource {
                 },
                 () = sleep_until(Instant::now() + hedge.unwrap_or_default()), if hedge.is_some() => {
                     if let Some(upstream) = self.upstreams.get(next) {
-                        let ask = self.share(next, deadline, ask);
-                        under_way.push(upstream.asked(asked, &self.name, question(upstream.source.clone(), ask)));
+                        let context = self.share(next, deadline, context);
+                        under_way.push(upstream.asked(asked, &self.name, request(upstream.source.clone(), context)));
                         next += 1;
                     }
                 }
@@ -140,14 +146,16 @@ impl MirroredSource {
         Err(self.nobody_could_tell(asked, errors))
     }
 
-    /// The question for one upstream: what time is left is shared with those behind it that can be asked.
-    fn share(&self, number: usize, deadline: Instant, ask: &Ask) -> Ask {
+    /// The request for one upstream: what time is left is shared with those behind it that can be asked.
+    fn share(&self, number: usize, deadline: Instant, context: &RequestContext) -> RequestContext {
         let behind = self.upstreams.iter().skip(number + 1);
-        let sharers = 1 + behind.filter(|upstream| !upstream.health.is_resting()).count();
+        let sharers = 1 + behind
+            .filter(|upstream| !upstream.health.is_circuit_open())
+            .count();
         let left = deadline.saturating_duration_since(Instant::now());
-        Ask {
-            patience: Some(left / u32::try_from(sharers).unwrap_or(u32::MAX)),
-            ..ask.clone()
+        RequestContext {
+            timeout: Some(left / u32::try_from(sharers).unwrap_or(u32::MAX)),
+            ..context.clone()
         }
     }
 
@@ -166,34 +174,34 @@ impl MirroredSource {
 }
 
 impl Upstream {
-    /// Puts the question if the upstream may be asked, and takes note of what comes of it.
+    /// Puts the request if the upstream may be asked, and takes note of what comes of it.
     fn asked<T: Send + 'static>(
         self: &Arc<Self>,
         asked: &str,
         name: &Arc<str>,
-        question: BoxFuture<'static, Outcome<T>>,
+        request: BoxFuture<'static, Outcome<T>>,
     ) -> impl Future<Output = Outcome<T>> + Send + use<T> {
         let (upstream, asked, name) = (self.clone(), asked.to_owned(), name.clone());
         async move {
             match upstream.health.permit() {
-                Permit::Go => upstream.noted(question).await,
-                Permit::Refused(wait) => Err(upstream.health.resting(asked, &name, wait)),
+                Permit::Go => upstream.noted(request).await,
+                Permit::Refused(wait) => Err(upstream.health.circuit_open(asked, &name, wait)),
                 Permit::Probe => {
-                    let resting = upstream.health.resting(asked, &name, PROBE_PATIENCE);
-                    // A task of its own, so that the report comes whether or not the asker stays.
-                    let probe = tokio::spawn(async move { upstream.noted(question).await });
+                    let circuit_open = upstream.health.circuit_open(asked, &name, PROBE_PATIENCE);
+                    // A task of its own, so that the report comes whether or not the client stays.
+                    let probe = tokio::spawn(async move { upstream.noted(request).await });
                     match timeout(PROBE_PATIENCE, probe).await {
                         Ok(Ok(outcome)) => outcome,
-                        Ok(Err(_)) | Err(_) => Err(resting),
+                        Ok(Err(_)) | Err(_) => Err(circuit_open),
                     }
                 }
             }
         }
     }
 
-    async fn noted<T>(&self, question: BoxFuture<'static, Outcome<T>>) -> Outcome<T> {
+    async fn noted<T>(&self, request: BoxFuture<'static, Outcome<T>>) -> Outcome<T> {
         let began = Instant::now();
-        let outcome = question.await;
+        let outcome = request.await;
         self.health.note(&outcome, began);
         outcome
     }
@@ -207,31 +215,39 @@ fn may_know_elsewhere(error: &SourceError) -> bool {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for MirroredSource {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        let question = |source: Arc<dyn IndexSource>, ask: Ask| -> BoxFuture<'static, _> {
-            Box::pin(async move { source.projects(&ask).await })
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
+        let request = |source: Arc<dyn IndexSource>, context: RequestContext| -> BoxFuture<'static, _> {
+            Box::pin(async move { source.projects(&context).await })
         };
-        self.first_answer("the project list", self.options.page_timeout, ask, question)
+        self.first_answer("the project list", self.options.page_timeout, context, request)
             .await
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let asked = format!("the page of {project}");
-        let question = |source: Arc<dyn IndexSource>, ask: Ask| -> BoxFuture<'static, _> {
+        let request = |source: Arc<dyn IndexSource>, context: RequestContext| -> BoxFuture<'static, _> {
             let project = project.clone();
-            Box::pin(async move { source.page(&project, &ask).await })
+            Box::pin(async move { source.page(&project, &context).await })
         };
-        self.first_answer(&asked, self.options.page_timeout, ask, question)
+        self.first_answer(&asked, self.options.page_timeout, context, request)
             .await
     }
 
-    async fn file(&self, wanted: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    async fn file(
+        &self,
+        wanted: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let asked = format!("{}{}", wanted.path, wanted.sibling.suffix());
-        let question = |source: Arc<dyn IndexSource>, ask: Ask| -> BoxFuture<'static, _> {
+        let request = |source: Arc<dyn IndexSource>, context: RequestContext| -> BoxFuture<'static, _> {
             let wanted = wanted.clone();
-            Box::pin(async move { source.file(&wanted, &ask).await })
+            Box::pin(async move { source.file(&wanted, &context).await })
         };
-        self.first_answer(&asked, self.options.file_timeout, ask, question)
+        self.first_answer(&asked, self.options.file_timeout, context, request)
             .await
     }
 }

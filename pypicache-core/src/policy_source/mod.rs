@@ -23,10 +23,10 @@ use moka::sync::Cache;
 pub use rules::{CoolDown, Denial, InvalidTarget, Rule, Rules, Target, Undated, Verdict, YankedFiles};
 
 use crate::Clock;
-use crate::aside::aside;
 use crate::model::{FileEntry, FilePath, ProjectName, ProjectPage};
+use crate::offload::offload_in_place;
 use crate::source::{
-    Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, PageReply, Reach, SourceError,
+    Answer, CacheMode, FileReply, FileRequest, IndexSource, ListReply, PageReply, RequestContext, SourceError,
 };
 
 /// How many files the judged pages in memory list together.
@@ -112,9 +112,13 @@ impl PolicySource {
     pub async fn explain(
         &self,
         project: &ProjectName,
-        ask: &Ask,
+        context: &RequestContext,
     ) -> Result<Answer<Vec<Explanation>>, SourceError> {
-        let answer = self.shared.inner.page(project, &ask.without_validators()).await?;
+        let answer = self
+            .shared
+            .inner
+            .page(project, &context.without_validators())
+            .await?;
         Ok(answer.map(|reply| {
             let judged = self.shared.judge(project, &reply.page);
             let explained = |file: &FileEntry| Explanation {
@@ -143,7 +147,7 @@ impl Shared {
                 .files
                 .iter()
                 .filter_map(|file| Some((file.path.clone(), rules.denial(file, now)?)));
-            aside(page.files.len() > LARGE, || denials.extend(denied));
+            offload_in_place(page.files.len() > LARGE, || denials.extend(denied));
         }
         let judged = Arc::new(Judged {
             page: page.clone(),
@@ -202,17 +206,21 @@ impl Shared {
     }
 
     /// Why a file is not to be had. `None`: it is, or nobody knows it.
-    async fn denial_of(&self, path: &FilePath, ask: &Ask) -> Result<Option<Denial>, SourceError> {
-        let held_only = Ask {
-            reach: Reach::HeldOnly,
-            ..ask.without_validators()
+    async fn denial_of(
+        &self,
+        path: &FilePath,
+        context: &RequestContext,
+    ) -> Result<Option<Denial>, SourceError> {
+        let held_only = RequestContext {
+            cache_mode: CacheMode::OnlyIfCached,
+            ..context.without_validators()
         };
         let owners = path.file_name().owners();
         for (project, _) in &owners {
             let answer = match self.inner.page(project, &held_only).await {
                 // Nothing is held of it: then whoever asks for the file has to wait for the page in any case.
-                Err(SourceError::NotHeld { .. }) if ask.reach != Reach::HeldOnly => {
-                    self.inner.page(project, &ask.without_validators()).await
+                Err(SourceError::NotHeld { .. }) if context.cache_mode != CacheMode::OnlyIfCached => {
+                    self.inner.page(project, &context.without_validators()).await
                 }
                 answer => answer,
             };
@@ -224,7 +232,7 @@ impl Shared {
                     }
                 }
                 Err(error @ SourceError::Denied { .. }) => return Err(error),
-                Ok(Answer::Absent(_) | Answer::Unchanged(_)) | Err(_) => {}
+                Ok(Answer::NotFound(_) | Answer::NotModified(_)) | Err(_) => {}
             }
         }
         // On no page that can be had: its name says what can be said, and its age is unknown.
@@ -239,13 +247,21 @@ impl Shared {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for PolicySource {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        self.shared.inner.projects(ask).await
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
+        self.shared.inner.projects(context).await
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         // What a file's age allows changes without its page: nothing is confirmed, all is looked at.
-        let answer = self.shared.inner.page(project, &ask.without_validators()).await?;
+        let answer = self
+            .shared
+            .inner
+            .page(project, &context.without_validators())
+            .await?;
         let Answer::Found(mut reply) = answer else {
             return Ok(answer);
         };
@@ -264,20 +280,24 @@ impl IndexSource for PolicySource {
                 &rules,
             ));
         }
-        reply.trail.notice = judged.notice.clone();
+        reply.cache_status.notice = judged.notice.clone();
         reply.page = judged.shown.clone();
         reply.validators = None;
         Ok(Answer::Found(reply))
     }
 
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        let denial = self.shared.denial_of(&question.path, ask).await?;
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let denial = self.shared.denial_of(&request.path, context).await?;
         match denial.filter(|denial| !denial.only_listed && !self.shared.rules.dry_run) {
             Some(denial) => {
                 let reason = format!("{} ({})", denial.rule, denial.reason);
-                Err(SourceError::denied(question.path.file_name(), &reason))
+                Err(SourceError::denied(request.path.file_name(), &reason))
             }
-            None => self.shared.inner.file(question, ask).await,
+            None => self.shared.inner.file(request, context).await,
         }
     }
 }

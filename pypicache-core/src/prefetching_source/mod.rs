@@ -2,23 +2,23 @@
 //!
 //! pip asks for one thing after the other: a page, METADATA of one file, the page of the first requirement, and so on;
 //! each costs it the upstream's latency. So when an installer asks for a page that was not held, this source asks the
-//! source behind, in the installer's place, for METADATA of the wheel that it will likely take (`likely`, by what its
-//! `User-Agent` says, `installer`), and for the pages of the projects which that wheel requires, and so on (`journey`).
+//! source behind, in the installer's place, for METADATA of the wheel that it will likely take (`candidates`, by what its
+//! `User-Agent` says, `installer`), and for the pages of the projects which that wheel requires, and so on (`lookahead`).
 //! The caches behind keep what comes; nothing is handed on here.
 //!
-//! It stands in front of everything else of an index, so that guard, claims and rules count for its questions as for
+//! It stands in front of everything else of an index, so that guard, claims and rules count for its requests as for
 //! any others. It is bounded: a number of requests and bytes for each page that an installer asks for, a number of
-//! journeys at a time, no whole distribution files, and no question while clients wait for theirs.
+//! lookaheads at a time, no whole distribution files, and no request while clients wait for theirs.
 //!
 //! ```text
 //! installer: page of A --> [A] .... METADATA of A --> (held) ... page of B --> (held) ...
-//!                           \-> METADATA of A -> page of B -> METADATA of B -> ...      journey
+//!                           \-> METADATA of A -> page of B -> METADATA of B -> ...      lookahead
 //! ```
 
+mod candidates;
 mod installer;
-mod journey;
-mod likely;
-mod unasked;
+mod lookahead;
+mod prefetch_usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,21 +29,21 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::model::{FilePath, ProjectName};
 use crate::source::{
-    Answer, Ask, FileQuestion, FileReply, IndexSource, ListReply, Outcome, PageReply, Reach, Sibling,
-    SourceError, Trail, View,
+    Answer, CacheMode, CacheStatus, FileReply, FileRequest, IndexSource, ListReply, Outcome, PageReply,
+    RequestContext, Sibling, SourceError, View,
 };
 use installer::Installer;
-use journey::Journey;
-use unasked::Unasked;
+use lookahead::Lookahead;
+use prefetch_usage::PrefetchUsage;
 
 /// How far ahead is asked.
 #[derive(Debug, Clone)]
 pub struct PrefetchOptions {
-    /// The most questions for one page that an installer asks for.
+    /// The most requests for one page that an installer asks for.
     pub requests: u32,
     /// The most bytes of METADATA for one such page.
     pub bytes: u64,
-    /// How many questions are under way at a time, all journeys together.
+    /// How many requests are under way at a time, all lookaheads together.
     pub at_once: usize,
     /// While more clients than this wait for an answer, nothing further is asked ahead.
     pub gives_way_to: usize,
@@ -87,13 +87,13 @@ struct Shared {
     /// Told when one of them has got it.
     answered: Notify,
     journeys: Arc<Semaphore>,
-    /// A permit for each question under way.
+    /// A permit for each request under way.
     under_way: Semaphore,
-    unasked: Unasked,
+    prefetch_usage: PrefetchUsage,
     bytes: AtomicU64,
 }
 
-/// How many journeys there are at a time; pages that are asked for meanwhile begin none.
+/// How many lookaheads there are at a time; pages that are asked for meanwhile begin none.
 const JOURNEYS: usize = 16;
 
 /// Something that was fetched ahead.
@@ -133,7 +133,7 @@ impl PrefetchingSource {
                 answered: Notify::new(),
                 journeys: Arc::new(Semaphore::new(JOURNEYS)),
                 under_way,
-                unasked: Unasked::default(),
+                prefetch_usage: PrefetchUsage::default(),
                 bytes: AtomicU64::new(0),
             }),
         }
@@ -142,7 +142,7 @@ impl PrefetchingSource {
     /// What asking ahead has brought so far.
     #[must_use]
     pub fn totals(&self) -> PrefetchTotals {
-        let [fetched, used, wasted] = self.shared.unasked.totals();
+        let [fetched, used, wasted] = self.shared.prefetch_usage.totals();
         PrefetchTotals {
             fetched,
             used,
@@ -152,67 +152,76 @@ impl PrefetchingSource {
     }
 
     /// Goes on from a page that an installer has got, if it is news to it.
-    fn go_on_from(&self, reply: &PageReply, ask: &Ask) {
+    fn go_on_from(&self, reply: &PageReply, context: &RequestContext) {
         let page = || Thing::Page(reply.page.name.clone());
-        if !self.was_ahead(&reply.trail, page) && !is_new(&reply.trail) {
+        if !self.was_ahead(&reply.cache_status, page) && !is_new(&reply.cache_status) {
             return;
         }
-        let agent = ask.agent.as_ref().and_then(|agent| agent.to_str().ok());
+        let agent = context.agent.as_ref().and_then(|agent| agent.to_str().ok());
         if let Some(installer) = agent.and_then(Installer::parse)
             && let Ok(permit) = self.shared.journeys.clone().try_acquire_owned()
         {
-            let journey = Journey::new(self.shared.clone(), installer, ask);
+            let lookahead = Lookahead::new(self.shared.clone(), installer, context);
             let page = reply.page.clone();
             tokio::spawn(async move {
-                journey.travel(page).await;
+                lookahead.run(page).await;
                 drop(permit);
             });
         }
     }
 
     /// Whether an installer has got something now that was fetched ahead. Looked at once it has it, since the two may
-    /// ask at the same time; whoever had to fetch it himself has no use of the other's question.
-    fn was_ahead(&self, trail: &Trail, thing: impl FnOnce() -> Thing) -> bool {
-        !is_fetched(trail) && self.shared.unasked.is_asked(thing)
+    /// ask at the same time; whoever had to fetch it himself has no use of the other's request.
+    fn was_ahead(&self, cache_status: &CacheStatus, thing: impl FnOnce() -> Thing) -> bool {
+        !is_fetched(cache_status) && self.shared.prefetch_usage.is_asked(thing)
     }
 }
 
-/// Whether the answer was fetched for this question, or for another one at the same time.
-fn is_new(trail: &Trail) -> bool {
-    is_fetched(trail) || matches!(trail.steps.last(), Some(step) if step.outcome == Outcome::Collapsed)
+/// Whether the answer was fetched for this request, or for another one at the same time.
+fn is_new(cache_status: &CacheStatus) -> bool {
+    is_fetched(cache_status)
+        || matches!(cache_status.hops.last(), Some(step) if step.outcome == Outcome::Collapsed)
 }
 
-/// Whether the answer was fetched for this question.
-fn is_fetched(trail: &Trail) -> bool {
-    matches!(trail.steps.last(), Some(step) if step.outcome == Outcome::Miss)
+/// Whether the answer was fetched for this request.
+fn is_fetched(cache_status: &CacheStatus) -> bool {
+    matches!(cache_status.hops.last(), Some(step) if step.outcome == Outcome::Miss)
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl IndexSource for PrefetchingSource {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        self.shared.inner.projects(ask).await
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
+        self.shared.inner.projects(context).await
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
         let waiting = Waiting::begin(&self.shared);
-        let answer = self.shared.inner.page(project, ask).await;
+        let answer = self.shared.inner.page(project, context).await;
         drop(waiting);
         if let Ok(Answer::Found(reply)) = &answer
-            && (ask.view, ask.reach) == (View::Everything, Reach::Anywhere)
+            && (context.view, context.cache_mode) == (View::Everything, CacheMode::Default)
         {
-            self.go_on_from(reply, ask);
+            self.go_on_from(reply, context);
         }
         answer
     }
 
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
         let _waiting = Waiting::begin(&self.shared);
-        let answer = self.shared.inner.file(question, ask).await;
+        let answer = self.shared.inner.file(request, context).await;
         if let Ok(Answer::Found(reply)) = &answer
-            && question.sibling == Sibling::Metadata
+            && request.sibling == Sibling::Metadata
         {
-            self.was_ahead(&reply.trail, || Thing::Metadata(question.path.clone()));
+            self.was_ahead(&reply.cache_status, || Thing::Metadata(request.path.clone()));
         }
         answer
     }

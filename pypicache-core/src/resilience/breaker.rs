@@ -1,7 +1,7 @@
 //! Whether an upstream is asked at all.
 //!
 //! ```text
-//! closed --(failures cost too much, or are too many)--> open --(pause over, one question)--> probing
+//! closed --(failures cost too much, or are too many)--> open --(pause over, one request)--> probing
 //!    ^                                                   ^                                     |
 //!    +-------------------- any answer -------------------+------------- failed: longer pause --+
 //! ```
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many answers in a row may be nonsense.
-const NONSENSE_LIMIT: u32 = 5;
+const INVALID_RESPONSE_LIMIT: u32 = 5;
 
 /// The first pause; each failed probe doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -20,11 +20,11 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// The longest pause that an upstream may ask for.
-const LONGEST_WISH: Duration = Duration::from_secs(120);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum FailureKind {
     /// Nobody there, or not in time: what it cost counts.
     Unreachable,
     /// Somebody is there and answers nonsense: counts once, since only this one thing may be broken.
@@ -49,7 +49,7 @@ pub(crate) enum Permit {
 pub(crate) struct Breaker {
     /// What failures in a row may cost before the upstream is left alone.
     cost_limit: Duration,
-    nonsense: u32,
+    invalid_responses: u32,
     cost: Duration,
     answered_at: Option<Instant>,
     state: State,
@@ -62,7 +62,7 @@ enum State {
         until: Instant,
         pause: Duration,
     },
-    /// One question is out to find out; it is given up for lost after the pause.
+    /// One request is out to find out; it is given up for lost after the pause.
     Probing {
         since: Instant,
         pause: Duration,
@@ -73,14 +73,14 @@ impl Breaker {
     pub(crate) fn new(cost_limit: Duration) -> Self {
         Self {
             cost_limit,
-            nonsense: 0,
+            invalid_responses: 0,
             cost: Duration::ZERO,
             answered_at: None,
             state: State::Closed,
         }
     }
 
-    /// Whether a question may go out at `now`. A [`Permit::Probe`] has to be followed by a report.
+    /// Whether a request may go out at `now`. A [`Permit::Probe`] has to be followed by a report.
     pub(crate) fn permit(&mut self, now: Instant) -> Permit {
         match self.state {
             State::Closed => Permit::Go,
@@ -101,35 +101,37 @@ impl Breaker {
         };
     }
 
-    /// A question that was asked at `began` failed at `now`.
-    pub(crate) fn failed(&mut self, trouble: Trouble, began: Instant, now: Instant) {
-        if let Trouble::Busy(wish) = trouble {
-            let pause = wish.clamp(FIRST_PAUSE, LONGEST_WISH);
+    /// A request that was asked at `began` failed at `now`.
+    pub(crate) fn failed(&mut self, trouble: FailureKind, began: Instant, now: Instant) {
+        if let FailureKind::Busy(retry_after) = trouble {
+            let pause = retry_after.clamp(FIRST_PAUSE, LONGEST_RETRY_AFTER);
             self.open(now, pause);
             return;
         }
-        // Others were answered meanwhile: it is this question that is difficult, not the upstream that is gone.
+        // Others were answered meanwhile: it is this request that is difficult, not the upstream that is gone.
         if self.answered_at.is_some_and(|at| at > began) && self.state == State::Closed {
             return;
         }
         match trouble {
             // A refused connection costs next to nothing: then there is nothing to be saved by not asking.
-            Trouble::Unreachable => self.cost += now.saturating_duration_since(began),
-            Trouble::Unwell | Trouble::Busy(_) => self.nonsense += 1,
+            FailureKind::Unreachable => self.cost += now.saturating_duration_since(began),
+            FailureKind::Unwell | FailureKind::Busy(_) => self.invalid_responses += 1,
         }
         match self.state {
-            State::Closed if self.cost > self.cost_limit || self.nonsense >= NONSENSE_LIMIT => {
+            State::Closed
+                if self.cost > self.cost_limit || self.invalid_responses >= INVALID_RESPONSE_LIMIT =>
+            {
                 self.open(now, FIRST_PAUSE);
             }
             State::Probing { since, pause } if began >= since => {
                 self.open(now, (pause * 2).min(LONGEST_PAUSE));
             }
-            // Questions that were out already when it was opened say nothing new.
+            // Requests that were out already when it was opened say nothing new.
             State::Closed | State::Open { .. } | State::Probing { .. } => {}
         }
     }
 
-    /// Whether a question would be refused at `now`.
+    /// Whether a request would be refused at `now`.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => false,
@@ -155,7 +157,7 @@ mod tests {
     fn hang(breaker: &mut Breaker, now: &mut Instant) {
         let began = *now;
         *now += 1800 * MS;
-        breaker.failed(Trouble::Unreachable, began, *now);
+        breaker.failed(FailureKind::Unreachable, began, *now);
     }
 
     #[test]
@@ -197,10 +199,10 @@ mod tests {
     fn nonsense_counts_by_its_number() {
         let (mut breaker, now) = (Breaker::new(400 * MS), Instant::now());
         for _ in 0..4 {
-            breaker.failed(Trouble::Unwell, now, now + 700 * MS);
+            breaker.failed(FailureKind::Unwell, now, now + 700 * MS);
             assert_eq!(breaker.permit(now + 700 * MS), Permit::Go);
         }
-        breaker.failed(Trouble::Unwell, now, now + 700 * MS);
+        breaker.failed(FailureKind::Unwell, now, now + 700 * MS);
         assert_eq!(breaker.permit(now + 700 * MS), Permit::Refused(1000 * MS));
     }
 
@@ -208,16 +210,16 @@ mod tests {
     fn a_slow_question_among_answered_ones_opens_nothing() {
         let (mut breaker, began) = (Breaker::new(400 * MS), Instant::now());
         breaker.answered(began + 100 * MS);
-        breaker.failed(Trouble::Unreachable, began, began + 1800 * MS);
+        breaker.failed(FailureKind::Unreachable, began, began + 1800 * MS);
         assert_eq!(breaker.permit(began + 1800 * MS), Permit::Go);
     }
 
     #[test]
     fn who_asks_to_be_left_alone_is_left_alone_for_a_while() {
         let (mut breaker, now) = (Breaker::new(400 * MS), Instant::now());
-        breaker.failed(Trouble::Busy(Duration::from_secs(7)), now, now);
+        breaker.failed(FailureKind::Busy(Duration::from_secs(7)), now, now);
         assert_eq!(breaker.permit(now), Permit::Refused(Duration::from_secs(7)));
-        breaker.failed(Trouble::Busy(Duration::from_secs(86_400)), now, now);
-        assert_eq!(breaker.permit(now), Permit::Refused(LONGEST_WISH));
+        breaker.failed(FailureKind::Busy(Duration::from_secs(86_400)), now, now);
+        assert_eq!(breaker.permit(now), Permit::Refused(LONGEST_RETRY_AFTER));
     }
 }

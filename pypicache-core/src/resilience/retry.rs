@@ -31,21 +31,21 @@ impl Retry {
         self.fruitless = 0;
     }
 
-    /// The pause before the next attempt; `None` where there is to be none. `chance` between 0 and 1 spreads
-    /// the pauses of many askers: it takes away up to half.
-    pub(crate) fn next_pause(&mut self, chance: f64) -> Option<Duration> {
+    /// The pause before the next attempt; `None` where there is to be none. `jitter` between 0 and 1 spreads
+    /// the pauses of many clients: it takes away up to half.
+    pub(crate) fn next_pause(&mut self, jitter: f64) -> Option<Duration> {
         if self.fruitless >= self.limit || self.total >= self.total_limit {
             return None;
         }
         let pause = self.first_pause * 2u32.saturating_pow(self.fruitless.min(6));
         self.fruitless += 1;
         self.total += 1;
-        Some(pause.mul_f64(1.0 - 0.5 * chance.clamp(0.0, 1.0)))
+        Some(pause.mul_f64(1.0 - 0.5 * jitter.clamp(0.0, 1.0)))
     }
 }
 
 /// A number between 0 and 1 that nobody else draws at the same time. Not for secrets.
-pub(crate) fn chance() -> f64 {
+pub(crate) fn jitter() -> f64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     let drawn = std::hash::RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(drawn >> 32).unwrap_or_default()) / f64::from(u32::MAX)
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn chances_differ_and_stay_within_bounds() {
-        let drawn: Vec<_> = (0..20).map(|_| chance()).collect();
-        assert!(drawn.iter().all(|chance| (0.0..=1.0).contains(chance)));
-        assert!(drawn.iter().any(|chance| *chance != drawn[0]));
+        let drawn: Vec<_> = (0..20).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|jitter| (0.0..=1.0).contains(jitter)));
+        assert!(drawn.iter().any(|jitter| *jitter != drawn[0]));
     }
 }

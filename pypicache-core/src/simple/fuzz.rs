@@ -35,7 +35,7 @@ fn page(format: Format, body: &[u8]) -> Option<ProjectPage> {
     read_page(format, body, &context).ok()
 }
 
-/// `seed` with a stretch of it replaced by other bytes.
+/// `seed` with a range of it replaced by other bytes.
 fn mutated(seed: &str, (at, length, bytes): &(u16, u8, Vec<u8>)) -> Vec<u8> {
     let mut document = seed.as_bytes().to_vec();
     let at = usize::from(*at) % document.len();

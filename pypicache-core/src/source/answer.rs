@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, FileQuestion, Freshness, LocalFile, SourceError, Trail};
+use super::{Body, CacheStatus, FileRequest, Freshness, LocalFile, SourceError};
 use crate::model::{ProjectList, ProjectPage, Sha256};
 
 /// A source's word. "Could not tell" is not among these: that is a [`super::SourceError`].
@@ -12,10 +12,10 @@ use crate::model::{ProjectList, ProjectPage, Sha256};
 pub enum Answer<T> {
     /// Here it is.
     Found(T),
-    /// What the asker holds (its [`super::Ask::validators`]) is still right, for this long.
-    Unchanged(Freshness),
+    /// What the client holds (its [`super::RequestContext::validators`]) is still right, for this long.
+    NotModified(Freshness),
     /// The origin says that there is no such thing; its word counts for this long.
-    Absent(Freshness),
+    NotFound(Freshness),
 }
 
 impl<T> Answer<T> {
@@ -24,7 +24,7 @@ impl<T> Answer<T> {
     pub fn found(self) -> Option<T> {
         match self {
             Self::Found(reply) => Some(reply),
-            Self::Unchanged(_) | Self::Absent(_) => None,
+            Self::NotModified(_) | Self::NotFound(_) => None,
         }
     }
 
@@ -33,8 +33,8 @@ impl<T> Answer<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
             Self::Found(reply) => Answer::Found(change(reply)),
-            Self::Unchanged(freshness) => Answer::Unchanged(freshness),
-            Self::Absent(freshness) => Answer::Absent(freshness),
+            Self::NotModified(freshness) => Answer::NotModified(freshness),
+            Self::NotFound(freshness) => Answer::NotFound(freshness),
         }
     }
 }
@@ -60,7 +60,7 @@ pub struct PageReply {
     /// What to ask with next time.
     pub validators: Option<Validators>,
     /// Which caches it passed.
-    pub trail: Trail,
+    pub cache_status: CacheStatus,
 }
 
 /// A project list with its age.
@@ -71,7 +71,7 @@ pub struct ListReply {
     /// Its age and lifetime.
     pub freshness: Freshness,
     /// Which caches it passed.
-    pub trail: Trail,
+    pub cache_status: CacheStatus,
 }
 
 /// A file, a sibling, or a part of one.
@@ -89,12 +89,12 @@ pub struct FileReply {
     /// may be the file all the same: only its digest tells.
     pub encoded: bool,
     /// Which caches it passed.
-    pub trail: Trail,
+    pub cache_status: CacheStatus,
 }
 
 impl FileReply {
     /// The answer of a source that has all of the file at hand: the asked part of it, or its facts only.
-    pub fn of_whole(body: Body, sha256: Sha256, question: &FileQuestion) -> Result<Self, SourceError> {
+    pub fn of_whole(body: Body, sha256: Sha256, request: &FileRequest) -> Result<Self, SourceError> {
         let size = match &body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File(file) => file.length,
@@ -105,17 +105,17 @@ impl FileReply {
                     part: None,
                     sha256: Some(sha256),
                     encoded: false,
-                    trail: Trail::default(),
+                    cache_status: CacheStatus::default(),
                 });
             }
         };
-        let part = match question.range {
+        let part = match request.range {
             Some(range) => Some(range.within(size).ok_or(SourceError::RangeOutside { size })?),
             None => None,
         };
         let (offset, length) = part.unwrap_or((0, size));
         let body = match body {
-            _ if question.facts_only => Body::empty(),
+            _ if request.head_only => Body::empty(),
             Body::File(file) => Body::File(LocalFile {
                 offset: file.offset + offset,
                 length,
@@ -131,7 +131,7 @@ impl FileReply {
             part,
             sha256: Some(sha256),
             encoded: false,
-            trail: Trail::default(),
+            cache_status: CacheStatus::default(),
         })
     }
 }

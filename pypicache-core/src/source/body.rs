@@ -17,18 +17,18 @@ pub const READ_CHUNK: usize = 256 * 1024;
 pub enum Body {
     /// All of it.
     Bytes(Bytes),
-    /// A stretch of an open file.
+    /// A range of an open file.
     File(LocalFile),
     /// Pieces as they come. An error means that the body ends unfinished.
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>),
 }
 
-/// A stretch of an open local file.
+/// A range of an open local file.
 #[derive(Debug, Clone)]
 pub struct LocalFile {
     /// Open for reading; read by position, so that any number of readers can share it.
     pub file: Arc<File>,
-    /// Where the stretch begins.
+    /// Where the range begins.
     pub offset: u64,
     /// Its length in bytes.
     pub length: u64,
@@ -48,7 +48,7 @@ impl BodyError {
 }
 
 impl LocalFile {
-    /// Reads up to `limit` bytes at `position` of the stretch; fewer only at its end. Blocks.
+    /// Reads up to `limit` bytes at `position` of the range; fewer only at its end. Blocks.
     pub fn read_at(&self, position: u64, limit: usize) -> io::Result<Bytes> {
         let left = self.length.saturating_sub(position);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(limit);

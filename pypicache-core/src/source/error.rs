@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// A question that could not be answered. One variant for each decision a caller takes; never "absent".
+/// A request that could not be answered. One variant for each decision a caller takes; never "absent".
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -18,7 +18,7 @@ pub enum SourceError {
         #[source]
         cause: Cause,
     },
-    /// It is not held here, and the question must not go further.
+    /// It is not held here, and the request must not go further.
     #[error("{asked} is not held, and no upstream may be asked")]
     NotHeld {
         /// What was asked for.
@@ -32,10 +32,10 @@ pub enum SourceError {
         /// Which rule at which tier, and why.
         rule: Arc<str>,
     },
-    /// The question came back to a tier that it had passed.
+    /// The request came back to a tier that it had passed.
     #[error("the upstreams form a loop: {0}")]
     Loop(
-        /// Who noticed, and the way the question took.
+        /// Who noticed, and the way the request took.
         Arc<str>,
     ),
     /// The range that was asked for lies outside the file.
@@ -78,7 +78,7 @@ pub enum Cause {
     TimedOut(std::time::Duration),
     /// The connection broke, or the answer ended early.
     #[error("the answer broke off: {0}")]
-    Broken(Arc<str>),
+    ConnectionClosed(Arc<str>),
     /// It answered with a status that says nothing about the thing itself.
     #[error("status {0}")]
     Status(http::StatusCode),
@@ -92,7 +92,7 @@ pub enum Cause {
     },
     /// It failed before, and is not asked again yet.
     #[error("it is left alone for {} ms more, since it failed before: {last}", wait.as_millis())]
-    Paused {
+    CircuitOpen {
         /// For so long.
         wait: std::time::Duration,
         /// What it failed with.
@@ -106,7 +106,7 @@ pub enum Cause {
     Refused(http::StatusCode),
     /// It answered with something that an index does not say: a portal's page, a broken document.
     #[error("this is no index's answer: {0}")]
-    Nonsense(Arc<str>),
+    InvalidResponse(Arc<str>),
     /// The bytes are not those that the page promised.
     #[error("the bytes do not fit their description: {0}")]
     Mismatch(Arc<str>),

@@ -55,12 +55,12 @@ pub enum Outcome {
     Stale,
     /// Held, past its lifetime, confirmed by the upstream.
     Revalidated,
-    /// Fetched for this question.
+    /// Fetched for this request.
     Miss,
-    /// Fetched for another question that was under way.
+    /// Fetched for another request that was under way.
     Collapsed,
     /// Passed through without being kept.
-    Passed,
+    Bypass,
 }
 
 impl Outcome {
@@ -73,7 +73,7 @@ impl Outcome {
             Self::Revalidated => "revalidated",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
-            Self::Passed => "passed",
+            Self::Bypass => "bypass",
         }
     }
 
@@ -86,36 +86,36 @@ impl Outcome {
             Self::Revalidated => "fwd=stale; fwd-status=304",
             Self::Miss => "fwd=uri-miss; stored",
             Self::Collapsed => "fwd=uri-miss; collapsed; stored",
-            Self::Passed => "fwd=bypass",
+            Self::Bypass => "fwd=bypass",
         }
     }
 }
 
 /// One cache's part in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Hop {
     /// The cache's name: the source's name in the configuration.
     pub cache: Arc<str>,
     /// What it did.
     pub outcome: Outcome,
 }
 
-/// The caches an answer passed, nearest to the asker last; other tiers' `Cache-Status` in front, verbatim.
+/// The caches an answer passed, nearest to the client last; other tiers' `Cache-Status` in front, verbatim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trail {
+pub struct CacheStatus {
     /// What the tiers above reported, as received.
     pub received: Option<Arc<str>>,
     /// This tier's caches.
-    pub steps: Vec<Step>,
+    pub hops: Vec<Hop>,
     /// How much of the answer rules of this tier keep out, in words for the client.
     pub notice: Option<Arc<str>>,
 }
 
-impl Trail {
+impl CacheStatus {
     /// What one cache of this tier did, after whatever came before.
     #[must_use]
     pub fn then(mut self, cache: &Arc<str>, outcome: Outcome) -> Self {
-        self.steps.push(Step {
+        self.hops.push(Hop {
             cache: cache.clone(),
             outcome,
         });
@@ -129,12 +129,12 @@ impl Trail {
     }
 }
 
-impl fmt::Display for Trail {
+impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<_> = self
-            .steps
+            .hops
             .iter()
-            .map(|step| format!("{}={}", step.cache, step.outcome.as_str()))
+            .map(|hop| format!("{}={}", hop.cache, hop.outcome.as_str()))
             .collect();
         f.write_str(&words.join(" "))
     }

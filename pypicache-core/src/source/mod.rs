@@ -2,16 +2,16 @@
 //!
 //! A source is asked three things: which projects there are, what a project's page says, and for a file or a
 //! sibling of it. Sources that wrap sources (cached, chained, mirrored) are sources again, so a stack of any
-//! depth is one value. This module defines the question ([`Ask`], [`FileQuestion`]), the answer ([`Answer`],
+//! depth is one value. This module defines the request ([`RequestContext`], [`FileRequest`]), the answer ([`Answer`],
 //! [`PageReply`], [`FileReply`]) and what may go wrong ([`SourceError`]); it asks nobody itself.
 //!
 //! Writing is not part of it: uploading belongs to the one type that can do it.
 
 mod answer;
-mod ask;
 mod body;
 mod error;
 mod freshness;
+mod request;
 
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use answer::{Answer, FileReply, HeldFile, ListReply, PageReply, Validators};
-pub use ask::{Ask, ByteRange, FileQuestion, Reach, Sibling, Via, View};
 pub use body::{Body, BodyError, LocalFile, READ_CHUNK};
 pub use error::{Cause, SourceError};
-pub use freshness::{Freshness, Outcome, Step, Trail};
+pub use freshness::{CacheStatus, Freshness, Hop, Outcome};
+pub use request::{ByteRange, CacheMode, FileRequest, RequestContext, Sibling, Via, View};
 
 use crate::model::{FilePath, ProjectName};
 
@@ -30,12 +30,12 @@ use crate::model::{FilePath, ProjectName};
 ///
 /// # Contract
 ///
-/// * **Absence is an answer, inability is an error.** [`Answer::Absent`] means that the origin, live or within
+/// * **Absence is an answer, inability is an error.** [`Answer::NotFound`] means that the origin, live or within
 ///   the lifetime of its last word, says there is no such thing. Whoever could not find out returns a
 ///   [`SourceError`]. Fallback and the guard against dependency confusion rest on this.
 /// * A page answers for *all* of a project; a source never returns half of one.
 /// * A file that a page lists is answered for by its [`FilePath`]; the source finds the project by itself
-///   (from the file's name) where the question does not carry the page's entry.
+///   (from the file's name) where the request does not carry the page's entry.
 /// * Dropping the returned future, or the body, cancels nothing that others wait for.
 ///
 /// # Clones and wrappers
@@ -46,29 +46,37 @@ use crate::model::{FilePath, ProjectName};
 #[async_trait]
 pub trait IndexSource: Debug + Display + Send + Sync + 'static {
     /// The projects this source has, or, for a cache, those of its origin.
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError>;
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError>;
 
     /// One project's page.
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError>;
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError>;
 
     /// One file, or a sibling of it, or a part of one.
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError>;
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError>;
 }
 
-/// Short forms of the questions, the same for every source.
+/// Short forms of the requests, the same for every source.
 ///
 /// Implemented for all; not to be implemented by hand.
 #[async_trait]
 pub trait IndexSourceExt: IndexSource {
     /// The page in the ordinary way, `None` where the project does not exist.
     async fn get_page(&self, project: &ProjectName) -> Result<Option<PageReply>, SourceError> {
-        Ok(self.page(project, &Ask::default()).await?.found())
+        Ok(self.page(project, &RequestContext::default()).await?.found())
     }
 
     /// The whole file in the ordinary way, `None` where it does not exist.
     async fn get_file(&self, path: &FilePath) -> Result<Option<FileReply>, SourceError> {
         Ok(self
-            .file(&FileQuestion::whole(path.clone()), &Ask::default())
+            .file(&FileRequest::whole(path.clone()), &RequestContext::default())
             .await?
             .found())
     }
@@ -79,15 +87,23 @@ impl<S: IndexSource + ?Sized> IndexSourceExt for S {}
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<S: IndexSource + ?Sized> IndexSource for Arc<S> {
-    async fn projects(&self, ask: &Ask) -> Result<Answer<ListReply>, SourceError> {
-        (**self).projects(ask).await
+    async fn projects(&self, context: &RequestContext) -> Result<Answer<ListReply>, SourceError> {
+        (**self).projects(context).await
     }
 
-    async fn page(&self, project: &ProjectName, ask: &Ask) -> Result<Answer<PageReply>, SourceError> {
-        (**self).page(project, ask).await
+    async fn page(
+        &self,
+        project: &ProjectName,
+        context: &RequestContext,
+    ) -> Result<Answer<PageReply>, SourceError> {
+        (**self).page(project, context).await
     }
 
-    async fn file(&self, question: &FileQuestion, ask: &Ask) -> Result<Answer<FileReply>, SourceError> {
-        (**self).file(question, ask).await
+    async fn file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        (**self).file(request, context).await
     }
 }

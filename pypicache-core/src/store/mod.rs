@@ -21,9 +21,9 @@
 //! processes may share a directory: nothing is changed in place. A new layout gets a new `v` directory.
 
 mod eviction;
+mod pending_writes;
 mod records;
 pub(crate) mod staging;
-mod writing;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -32,14 +32,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+pub use pending_writes::PendingWrite;
 pub use records::RecordKind;
 pub use staging::Staging;
-pub use writing::Writing;
 
 use crate::model::Sha256;
 use crate::source::HeldFile;
 use eviction::Usage;
-use writing::Pending;
+use pending_writes::PendingWrites;
 
 /// A blob's time of last use is written at most this often.
 const USE_GRANULARITY: Duration = Duration::from_secs(600);
@@ -59,7 +59,7 @@ struct Shared {
     /// Held while a file is made in staging. File systems make one at a time in a directory, and whoever waits for that
     /// in there keeps a processor busy.
     making: Mutex<()>,
-    pending: Pending,
+    pending: PendingWrites,
     /// What everything took when it was last looked at, and when that was.
     measured: tokio::sync::Mutex<Option<(tokio::time::Instant, u64)>>,
 }
@@ -88,20 +88,20 @@ impl DiskStore {
                 root,
                 usage,
                 making: Mutex::new(()),
-                pending: Pending::default(),
+                pending: PendingWrites::default(),
                 measured: tokio::sync::Mutex::default(),
             }),
         })
     }
 
-    /// Something will be written down after the answer has gone out: to be held until then.
+    /// Something will be written to disk after the answer has gone out: to be held until then.
     #[must_use]
-    pub fn writing(&self) -> Writing {
+    pub fn pending_write(&self) -> PendingWrite {
         self.shared.pending.begin()
     }
 
-    /// Done when all of that is written down. For whoever is about to end the process.
-    pub async fn written(&self) {
+    /// Done when all of that is written to disk. For whoever is about to end the process.
+    pub async fn flush(&self) {
         self.shared.pending.done().await;
     }
 
@@ -157,7 +157,7 @@ impl DiskStore {
     }
 
     /// Leaves a file of [`DiskStore::stage_partial`] for the next attempt. Blocks.
-    pub fn put_aside(&self, staging: Staging) {
+    pub fn park(&self, staging: Staging) {
         let size = staging.file().metadata().map_or(0, |facts| facts.len());
         drop(staging);
         self.shared.usage.added(size);
@@ -278,7 +278,7 @@ mod tests {
         (&**first.file()).write_all(b"hel").unwrap();
         let elsewhere = store.stage_partial("key").unwrap();
         assert_eq!(elsewhere.file().metadata().unwrap().len(), 0);
-        store.put_aside(first);
+        store.park(first);
         let store = DiskStore::open(directory.path(), Some(2500)).unwrap();
         let second = store.stage_partial("key").unwrap();
         assert_eq!(second.file().metadata().unwrap().len(), 3);
@@ -302,7 +302,7 @@ mod tests {
             (&**staging.file()).write_all(&[2; 1000]).unwrap();
             staging
         };
-        store.put_aside(partial("one"));
+        store.park(partial("one"));
         let under_way = partial("two");
         keep(&store, &[3; 1000]);
         assert!(store.blob(whole).unwrap().is_some());

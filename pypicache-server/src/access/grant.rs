@@ -52,7 +52,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What somebody may do, and under which name they are written down.
+/// What somebody may do, and under which name they are written to disk.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The token's or user's name.

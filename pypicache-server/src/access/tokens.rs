@@ -25,7 +25,7 @@ use super::{Grant, Scope};
 /// What a token begins with, so that scanners for leaked secrets can find it.
 const PREFIX: &str = "pypicache";
 
-/// Everything that is written down of a token.
+/// Everything that is written to disk of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
     /// What tells it from others; a part of the token.

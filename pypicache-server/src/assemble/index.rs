@@ -8,20 +8,20 @@ use pypicache_core::prefetching_source::{PrefetchOptions, PrefetchingSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::{Alarms, Clock};
 
-use super::sources::Made;
+use super::sources::BuiltSource;
 use crate::Index;
 use crate::config::Configuration;
 
 /// The sources in their order, behind the rules, asked ahead.
 pub(super) fn index(
     path: String,
-    made: &[&Made],
+    built: &[&BuiltSource],
     anonymous_read: bool,
     configuration: &Configuration,
     clock: &Clock,
     alarms: &Alarms,
 ) -> Index {
-    let behind = chain(made, alarms);
+    let behind = chain(built, alarms);
     let policy = configuration.policy.clone();
     let policy = policy.map(|rules| PolicySource::new(behind.clone(), rules, clock.clone()));
     let ruled: Arc<dyn IndexSource> = match &policy {
@@ -36,23 +36,23 @@ pub(super) fn index(
         prefetching,
         behind,
         policy,
-        members: made.iter().map(|made| made.member.clone()).collect(),
+        members: built.iter().map(|built| built.member.clone()).collect(),
         anonymous_read,
-        hosting: made.iter().filter_map(|made| made.hosting.clone()).collect(),
+        hosting: built.iter().filter_map(|built| built.hosting.clone()).collect(),
     }
 }
 
 /// One source that hears of everything needs no chain around it.
-fn chain(made: &[&Made], alarms: &Alarms) -> Arc<dyn IndexSource> {
-    match made {
+fn chain(built: &[&BuiltSource], alarms: &Alarms) -> Arc<dyn IndexSource> {
+    match built {
         [only] if only.member.claims.is_empty() => only.member.source.clone(),
-        made => {
-            let member = |made: &&Made| {
-                let overlay = made.hosting.as_ref().map(|hosting| hosting.overlay.clone());
-                let member = Member::claiming(made.member.source.clone(), made.member.claims.clone());
-                member.laid_over(overlay.unwrap_or_default())
+        built => {
+            let member = |built: &&BuiltSource| {
+                let overlay = built.hosting.as_ref().map(|hosting| hosting.overlay.clone());
+                let member = Member::with_claims(built.member.source.clone(), built.member.claims.clone());
+                member.with_overlay(overlay.unwrap_or_default())
             };
-            let members = made.iter().map(member).collect();
+            let members = built.iter().map(member).collect();
             Arc::new(ChainedSource::new(members).with_alarms(alarms.clone()))
         }
     }

@@ -15,7 +15,7 @@ use crate::access::tokens::TokenFile;
 use crate::access::{Access, Htpasswd, Publishers};
 use crate::config::Configuration;
 use index::index;
-use sources::Workshop;
+use sources::SourceBuilder;
 
 /// Why a configuration that reads well cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +46,8 @@ pub enum AssembleError {
 /// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
 pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, AssembleError> {
     let store = DiskStore::open(&configuration.cache_dir, configuration.max_size)?;
-    let workshop = Workshop::new(configuration, clock.clone(), store)?;
-    put_together(configuration, clock, workshop)
+    let builder = SourceBuilder::new(configuration, clock.clone(), store)?;
+    put_together(configuration, clock, builder)
 }
 
 /// The same for a server that runs: it goes on with the store and the name of `running`, and with what was counted.
@@ -60,48 +60,48 @@ pub fn assemble_again(
         Some(store) => store.clone(),
         None => DiskStore::open(&configuration.cache_dir, configuration.max_size)?,
     };
-    let mut workshop = Workshop::new(configuration, clock.clone(), store)?;
-    workshop.pseudonym = running.pseudonym.clone();
-    workshop.metrics = running.metrics.clone();
-    put_together(configuration, clock, workshop)
+    let mut builder = SourceBuilder::new(configuration, clock.clone(), store)?;
+    builder.pseudonym = running.pseudonym.clone();
+    builder.metrics = running.metrics.clone();
+    put_together(configuration, clock, builder)
 }
 
 fn put_together(
     configuration: &Configuration,
     clock: Clock,
-    mut workshop: Workshop,
+    mut builder: SourceBuilder,
 ) -> Result<Site, AssembleError> {
-    let made = configuration.sources.iter().map(|source| workshop.make(source));
-    let made = made.collect::<Result<Vec<_>, _>>()?;
-    let alarms = workshop.alarms();
-    let all: Vec<_> = (0..made.len()).collect();
+    let built = configuration.sources.iter().map(|source| builder.make(source));
+    let built = built.collect::<Result<Vec<_>, _>>()?;
+    let alarms = builder.alarms();
+    let all: Vec<_> = (0..built.len()).collect();
     let further = configuration.indexes.iter();
     let further = further.map(|further| (further.name.clone(), &*further.sources, further.anonymous_read));
     let root = (String::new(), &*all, configuration.anonymous_read);
     let indexes: Vec<_> = std::iter::once(root)
         .chain(further)
         .map(|(path, numbers, anonymous_read)| {
-            let chosen: Vec<_> = numbers.iter().filter_map(|number| made.get(*number)).collect();
+            let chosen: Vec<_> = numbers.iter().filter_map(|number| built.get(*number)).collect();
             index(path, &chosen, anonymous_read, configuration, &clock, &alarms)
         })
         .collect();
     for index in &indexes {
         tracing::info!(index = format!("/{}", index.path), source = %index.source, "serving");
     }
-    let publishers = Publishers::new(configuration.publishers.clone(), workshop.client()?);
+    let publishers = Publishers::new(configuration.publishers.clone(), builder.client()?);
     let mut access =
         Access::with_tokens(TokenFile::new(&configuration.data_dir, clock)).with_publishers(publishers);
     if let Some((path, role)) = &configuration.users {
         access = access.with_users(Htpasswd::new(path, *role));
     }
-    Ok(Site::new(workshop.pseudonym, indexes)
-        .with_store(workshop.store)
+    Ok(Site::new(builder.pseudonym, indexes)
+        .with_store(builder.store)
         .with_access(access)
-        .with_audit(workshop.audit)
+        .with_audit(builder.audit)
         .reached(
             configuration.proxies.clone(),
             configuration.tls.is_some(),
             configuration.external_url.clone(),
         )
-        .with_metrics(workshop.metrics))
+        .with_metrics(builder.metrics))
 }

@@ -17,18 +17,18 @@ use url::Url;
 
 use super::AssembleError;
 use crate::Hosting;
-use crate::audit::{Audit, Event};
 use crate::config::{
     Configuration, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration,
 };
-use crate::metrics::Metrics;
-use crate::site::MemberOf;
+use crate::observe::audit::{Audit, Event};
+use crate::observe::metrics::Metrics;
+use crate::site::IndexMember;
 
 /// How long a connection to an upstream may take to stand where an equal stands behind it.
 const HASTY_CONNECT: Duration = Duration::from_millis(500);
 
 /// What sources are made with.
-pub(super) struct Workshop {
+pub(super) struct SourceBuilder {
     pub(super) store: DiskStore,
     pub(super) pseudonym: Arc<str>,
     pub(super) audit: Audit,
@@ -42,13 +42,13 @@ pub(super) struct Workshop {
 }
 
 /// A source, ready to be put into indexes.
-pub(super) struct Made {
-    pub(super) member: MemberOf,
+pub(super) struct BuiltSource {
+    pub(super) member: IndexMember,
     /// What it takes, if it takes uploads.
     pub(super) hosting: Option<Hosting>,
 }
 
-impl Workshop {
+impl SourceBuilder {
     pub(super) fn new(
         configuration: &Configuration,
         clock: Clock,
@@ -62,7 +62,7 @@ impl Workshop {
             metrics: Metrics::default(),
             clients: Clients {
                 ca_file: configuration.ca_file.clone(),
-                made: BTreeMap::new(),
+                built: BTreeMap::new(),
             },
             netrc: netrc.map_or_else(|| Ok(Netrc::default()), Netrc::read)?,
             offline: configuration.offline,
@@ -76,9 +76,9 @@ impl Workshop {
         })
     }
 
-    pub(super) fn make(&mut self, source: &SourceConfiguration) -> Result<Made, AssembleError> {
+    pub(super) fn make(&mut self, source: &SourceConfiguration) -> Result<BuiltSource, AssembleError> {
         let mut cached = None;
-        let (made, upstreams, hosting): (Arc<dyn IndexSource>, _, _) = match &source.kind {
+        let (built, upstreams, hosting): (Arc<dyn IndexSource>, _, _) = match &source.kind {
             SourceKind::Directory(path) => {
                 std::fs::create_dir_all(path).map_err(directory_failed(&source.name, path))?;
                 (Arc::new(DiskSource::new(&source.name, path)), Vec::new(), None)
@@ -89,15 +89,15 @@ impl Workshop {
             }
             SourceKind::Upstream(upstream) => {
                 let equals = self.equals(&source.name, upstream)?;
-                let made = self.cached(&source.name, equals.clone(), upstream);
-                cached = Some(made.clone());
-                (Arc::new(made), equals, None)
+                let built = self.cached(&source.name, equals.clone(), upstream);
+                cached = Some(built.clone());
+                (Arc::new(built), equals, None)
             }
         };
-        Ok(Made {
-            member: MemberOf {
+        Ok(BuiltSource {
+            member: IndexMember {
                 name: source.name.clone(),
-                source: made,
+                source: built,
                 claims: source.projects.clone(),
                 upstreams,
                 cached,
@@ -140,7 +140,7 @@ impl Workshop {
         self.clients.get(None)
     }
 
-    /// Alarms are counted and written down.
+    /// Alarms are counted and written to disk.
     pub(super) fn alarms(&self) -> Alarms {
         let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
         Alarms::to(move |alarm| {
@@ -191,7 +191,7 @@ impl Workshop {
                 page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
                 file_hosts: upstream.file_hosts.clone(),
                 forbidden: upstream.forbidden,
-                make_ready: self.prefetch,
+                preconnect: self.prefetch,
                 ..usual.clone()
             };
             Ok(HttpSource::new(name, url.clone(), client, options))
@@ -209,15 +209,15 @@ fn directory_failed(name: &str, path: &std::path::Path) -> impl Fn(std::io::Erro
     }
 }
 
-/// Connection pools, one for each patience with connections.
+/// Connection pools, one for each time-out with connections.
 struct Clients {
     ca_file: Option<PathBuf>,
-    made: BTreeMap<Option<Duration>, HttpClient>,
+    built: BTreeMap<Option<Duration>, HttpClient>,
 }
 
 impl Clients {
     fn get(&mut self, connect_timeout: Option<Duration>) -> Result<HttpClient, ClientError> {
-        if let Some(client) = self.made.get(&connect_timeout) {
+        if let Some(client) = self.built.get(&connect_timeout) {
             return Ok(client.clone());
         }
         let client = HttpClient::new(ClientOptions {
@@ -225,7 +225,7 @@ impl Clients {
             connect_timeout,
             ..ClientOptions::default()
         })?;
-        self.made.insert(connect_timeout, client.clone());
+        self.built.insert(connect_timeout, client.clone());
         Ok(client)
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::file::ConfigFile;
 use super::{ConfigError, upstream};
-use crate::proxy::Proxies;
+use crate::http::proxy::Proxies;
 
 pub(super) fn external_url(file: &ConfigFile) -> Result<Option<Url>, ConfigError> {
     let Some(raw) = &file.raw.external_url else {

@@ -27,7 +27,7 @@ use pypicache_core::policy_source::Rules;
 use url::Url;
 
 use crate::access::{Publisher, Role};
-use crate::proxy::Proxies;
+use crate::http::proxy::Proxies;
 
 /// Everything that one server needs to know, checked.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Configuration {
 pub struct SourceConfiguration {
     /// Its name: the first segment of its files' paths.
     pub name: String,
-    /// The names that it claims for itself; see [`pypicache_core::chained_source::Member::claiming`].
+    /// The names that it claims for itself; see [`pypicache_core::chained_source::Member::with_claims`].
     pub projects: Vec<NamePattern>,
     /// What it is.
     pub kind: SourceKind,
@@ -131,7 +131,7 @@ pub struct HostedConfiguration {
     pub dir: PathBuf,
     /// The largest file that is taken, in bytes.
     pub max_upload_size: u64,
-    /// Projects of others that it adds files to; see [`pypicache_core::chained_source::Member::laid_over`].
+    /// Projects of others that it adds files to; see [`pypicache_core::chained_source::Member::with_overlay`].
     pub overlay: Vec<NamePattern>,
 }
 

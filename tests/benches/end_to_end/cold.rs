@@ -89,7 +89,7 @@ fn pages(system: &'static str, address: SocketAddr, report: &mut Report) {
                 for number in (task..SMALL_PROJECTS).step_by(16) {
                     assert_eq!(
                         connection
-                            .ask(&page(&format!("leaf-{number}")), || {})
+                            .context(&page(&format!("leaf-{number}")), || {})
                             .await
                             .status,
                         200
@@ -129,16 +129,16 @@ fn crowd(
 ) {
     once(address, &page("large"));
     let asked_before = upstream.asked();
-    let (began, expected, question) = (Instant::now(), corpus.large.clone(), Question::new(path, &[]));
+    let (began, expected, request) = (Instant::now(), corpus.large.clone(), Question::new(path, &[]));
     let slowest = runtime.block_on(async {
         let mut clients = JoinSet::new();
         for _ in 0..50 {
-            let (expected, question) = (expected.clone(), question.clone());
+            let (expected, request) = (expected.clone(), request.clone());
             clients.spawn(async move {
                 let mut connection = Connection::open(address).await;
                 let mut first = Duration::ZERO;
                 connection
-                    .compare(&question, &expected, || first = began.elapsed())
+                    .compare(&request, &expected, || first = began.elapsed())
                     .await;
                 first
             });

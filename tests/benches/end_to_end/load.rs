@@ -49,7 +49,7 @@ pub(crate) struct Connection {
     buffer: BytesMut,
 }
 
-/// What a stretch of load brought.
+/// What a range of load brought.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Brought {
     pub(crate) per_second: f64,
@@ -68,8 +68,8 @@ impl Connection {
     }
 
     /// Asks, and keeps the answer; `on_first` is called when its body begins.
-    pub(crate) async fn ask(&mut self, question: &Question, on_first: impl FnOnce()) -> Answer {
-        self.stream.write_all(&question.bytes()).await.unwrap();
+    pub(crate) async fn context(&mut self, request: &Question, on_first: impl FnOnce()) -> Answer {
+        self.stream.write_all(&request.bytes()).await.unwrap();
         let (status, etag, length) = self.head().await;
         on_first();
         let mut body = Vec::with_capacity(length);
@@ -88,8 +88,8 @@ impl Connection {
     }
 
     /// Asks, and compares the answer as it comes; `on_first` is called when its body begins.
-    pub(crate) async fn compare(&mut self, question: &Question, expected: &[u8], on_first: impl FnOnce()) {
-        self.stream.write_all(&question.bytes()).await.unwrap();
+    pub(crate) async fn compare(&mut self, request: &Question, expected: &[u8], on_first: impl FnOnce()) {
+        self.stream.write_all(&request.bytes()).await.unwrap();
         let (_, _, length) = self.head().await;
         on_first();
         assert_eq!(length, expected.len());
@@ -155,17 +155,17 @@ impl Connection {
 }
 
 /// Asks by so many connections for so long.
-pub(crate) fn load(address: SocketAddr, question: &Question, connections: usize, time: Duration) -> Brought {
+pub(crate) fn load(address: SocketAddr, request: &Question, connections: usize, time: Duration) -> Brought {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let request = question.bytes();
+        let request = request.bytes();
         let expected = Connection::open(address).await.count(&request).await;
         assert!(
             matches!(expected.0, 200 | 206 | 304),
-            "{question:?}: {}",
+            "{request:?}: {}",
             expected.0
         );
         let mut tasks = tokio::task::JoinSet::new();
@@ -192,11 +192,11 @@ pub(crate) fn load(address: SocketAddr, question: &Question, connections: usize,
     })
 }
 
-/// One question on a connection of its own.
-pub(crate) fn once(address: SocketAddr, question: &Question) -> Answer {
+/// One request on a connection of its own.
+pub(crate) fn once(address: SocketAddr, request: &Question) -> Answer {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async { Connection::open(address).await.ask(question, || {}).await })
+    runtime.block_on(async { Connection::open(address).await.context(request, || {}).await })
 }

@@ -156,19 +156,19 @@ fn rules(effort: Effort, report: &mut Report) {
         ("pypicache", start(home[0].path(), &format!("[policy]\n{all}"))),
         ("without rules", start(home[1].path(), "")),
     ];
-    let question = Question::new("/simple/many/", &[("accept", JSON), ("accept-encoding", "gzip")]);
+    let request = Question::new("/simple/many/", &[("accept", JSON), ("accept-encoding", "gzip")]);
     let row = "page of 5,000 files behind 1,000 rules";
     for (system, server) in &servers {
         let began = Instant::now();
-        assert_eq!(once(server.socket(), &question).status, 200);
+        assert_eq!(once(server.socket(), &request).status, 200);
         let took = began.elapsed().as_secs_f64() * 1000.0;
         report.add(&format!("{row}: the first"), "ms", system, took);
-        once(server.socket(), &question);
+        once(server.socket(), &request);
     }
     for _ in 0..effort.rounds {
         for (system, server) in &servers {
             let time = Duration::from_millis(effort.milliseconds);
-            let brought = load(server.socket(), &question, 16, time);
+            let brought = load(server.socket(), &request, 16, time);
             report.add(row, "requests/s", system, brought.per_second);
         }
     }

@@ -1,5 +1,5 @@
-//! What one more tier costs: the same question at the tier that holds the answer, at one in front of it that holds it
-//! too, and at one in front of it that does not. One connection, one question after the other.
+//! What one more tier costs: the same request at the tier that holds the answer, at one in front of it that holds it
+//! too, and at one in front of it that does not. One connection, one request after the other.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,13 +19,13 @@ pub(crate) fn measure(corpus: &Corpus, effort: Effort, report: &mut Report) {
         let [far_directory, near_directory] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let far = Server::start(far_directory.path(), &["--upstream", &upstream.index()]);
         let near = Server::start(near_directory.path(), &["--upstream", far.index().as_str()]);
-        let [pages, files] = questions(corpus);
-        for (what, questions) in [("page of one file", &pages), ("wheel of 11 kB", &files)] {
+        let [pages, files] = requests(corpus);
+        for (what, requests) in [("page of one file", &pages), ("wheel of 11 kB", &files)] {
             // Once to fill the far tier, once more to measure it.
-            time(&runtime, far.socket(), questions);
-            let held_far = time(&runtime, far.socket(), questions);
-            let through = time(&runtime, near.socket(), questions);
-            let held_near = time(&runtime, near.socket(), questions);
+            time(&runtime, far.socket(), requests);
+            let held_far = time(&runtime, far.socket(), requests);
+            let through = time(&runtime, near.socket(), requests);
+            let held_near = time(&runtime, near.socket(), requests);
             let mut add =
                 |row: &str, figure: f64| report.add(&format!("{what}: {row}"), "ms", "pypicache", figure);
             add("held by the only tier", held_far);
@@ -35,7 +35,7 @@ pub(crate) fn measure(corpus: &Corpus, effort: Effort, report: &mut Report) {
     }
 }
 
-fn questions(corpus: &Corpus) -> [Vec<Question>; 2] {
+fn requests(corpus: &Corpus) -> [Vec<Question>; 2] {
     let projects: Vec<_> = (0..SMALL_PROJECTS)
         .map(|number| format!("leaf-{number}"))
         .collect();
@@ -49,13 +49,13 @@ fn questions(corpus: &Corpus) -> [Vec<Question>; 2] {
 }
 
 /// The median, in milliseconds.
-fn time(runtime: &Runtime, address: SocketAddr, questions: &[Question]) -> f64 {
+fn time(runtime: &Runtime, address: SocketAddr, requests: &[Question]) -> f64 {
     runtime.block_on(async {
         let mut connection = Connection::open(address).await;
         let mut times = Vec::new();
-        for question in questions {
+        for request in requests {
             let began = Instant::now();
-            assert_eq!(connection.ask(question, || {}).await.status, 200);
+            assert_eq!(connection.context(request, || {}).await.status, 200);
             times.push(began.elapsed());
         }
         times.sort();

@@ -103,7 +103,7 @@ fn rows(corpus: &Corpus) -> Vec<Row> {
 fn one(row: &Row, system: &System, round: usize, effort: Effort, report: &mut Report) {
     let is_page = row.path.starts_with("/simple/");
     let front = if is_page { "" } else { system.files };
-    let mut question = Question {
+    let mut request = Question {
         path: format!("{front}{}", row.path),
         headers: row.headers.clone(),
     };
@@ -116,14 +116,14 @@ fn one(row: &Row, system: &System, round: usize, effort: Effort, report: &mut Re
             .collect();
         let page = Question {
             headers: unconditional,
-            ..question
+            ..request
         };
-        // Twice, since the first answer to a neighbour is not packed.
+        // Twice, since the first answer to a local client is not packed.
         once(system.address, &page);
         once(system.address, &page);
         return;
     }
-    if let Some((_, value)) = question
+    if let Some((_, value)) = request
         .headers
         .iter_mut()
         .find(|(name, _)| *name == "if-none-match")
@@ -134,7 +134,7 @@ fn one(row: &Row, system: &System, round: usize, effort: Effort, report: &mut Re
     let before = cpu(system.process);
     let brought = load(
         system.address,
-        &question,
+        &request,
         row.connections,
         Duration::from_millis(effort.milliseconds),
     );

@@ -215,9 +215,9 @@ impl BlackHole {
         socket.bind(address).unwrap();
         let listener = socket.listen(1).unwrap();
         let mut queue = Vec::new();
-        let patience = std::time::Duration::from_millis(100);
+        let timeout = std::time::Duration::from_millis(100);
         // Blocking, and so by real time: the queue is full when a connection does not stand at once.
-        let connect = move || std::net::TcpStream::connect_timeout(&address, patience);
+        let connect = move || std::net::TcpStream::connect_timeout(&address, timeout);
         while let Ok(stream) = tokio::task::spawn_blocking(connect).await.unwrap() {
             stream.set_nonblocking(true).unwrap();
             queue.push(TcpStream::from_std(stream).unwrap());

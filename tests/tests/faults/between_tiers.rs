@@ -70,24 +70,24 @@ async fn how_far_a_question_goes_is_for_the_client_to_say() {
     let upstream = Upstream::start().await;
     upstream.add("six", Wheel::new("six", "1.0").build());
     let tiers = Tiers::start(3, &upstream.url(), "").await;
-    let ask = async |cache_control: &'static str| {
+    let context = async |cache_control: &'static str| {
         let url = tiers.url("simple/six/");
         let (reply, _) = virtually(get(&url, &[JSON, ("cache-control", cache_control)])).await;
         (reply.status.as_u16(), upstream.count("/simple/six/"))
     };
     assert_eq!(
-        ask("only-if-cached").await,
+        context("only-if-cached").await,
         (504, 0),
         "nothing is held, and nobody is asked"
     );
-    assert_eq!(ask("max-age=0").await, (200, 1));
+    assert_eq!(context("max-age=0").await, (200, 1));
     assert_eq!(
-        ask("max-age=0").await,
+        context("max-age=0").await,
         (200, 1),
         "pip says that with each page; it means nothing by it"
     );
-    assert_eq!(ask("no-cache").await, (200, 2), "all the way up");
+    assert_eq!(context("no-cache").await, (200, 2), "all the way up");
     tiers.age(Duration::from_secs(700));
-    assert_eq!(ask("only-if-cached").await, (200, 2), "however old");
-    assert_eq!(ask("max-stale").await, (200, 3));
+    assert_eq!(context("only-if-cached").await, (200, 2), "however old");
+    assert_eq!(context("max-stale").await, (200, 3));
 }

@@ -185,7 +185,7 @@ async fn certificates_are_for_their_host_and_redirects_do_not_leave_tls() {
     let plain = upstream.url().join("six/").unwrap().to_string();
     let plain = plain.replace("127.0.0.1", "localhost");
     upstream.script("/simple/led-away/", None, Fault::Redirect(plain));
-    let ask = async |host: &str, project: &str| {
+    let context = async |host: &str, project: &str| {
         let mut tiers = Tiers::none();
         let url = format!("https://{host}:{}/simple/", front.address.port());
         let tls = format!("[tls]\nca-file = {:?}\n", authority.path().display().to_string());
@@ -196,14 +196,14 @@ async fn certificates_are_for_their_host_and_redirects_do_not_leave_tls() {
             .await;
         virtually(tiers.page(project)).await.0
     };
-    assert_eq!(ask("localhost", "six").await.status.as_u16(), 200);
-    let other = ask("127.0.0.1", "six").await;
+    assert_eq!(context("localhost", "six").await.status.as_u16(), 200);
+    let other = context("127.0.0.1", "six").await;
     assert!(
         detail(&other).contains("no trusted TLS connection"),
         "{}",
         detail(&other)
     );
-    let led_away = ask("localhost", "led-away").await;
+    let led_away = context("localhost", "led-away").await;
     assert!(
         detail(&led_away).contains("a redirect from https to http"),
         "{}",

@@ -420,7 +420,7 @@ async fn siblings_of_what_does_not_exist_are_absent() {
     assert!(waited <= ms(100), "{waited:?}");
 }
 
-/// A tier whose neighbour keeps the files only passes them through, checked all the same.
+/// A tier whose local client keeps the files only passes them through, checked all the same.
 #[tokio::test(start_paused = true)]
 async fn streamed_files_are_checked_and_not_kept() {
     let upstream = Upstream::start().await;

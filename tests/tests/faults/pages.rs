@@ -13,7 +13,7 @@ use crate::{age, detail, ms};
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 
-/// A fault, a word that the explanation has to have, and how long an asker for an unknown name waits at the most.
+/// A fault, a word that the explanation has to have, and how long a client for an unknown name waits at the most.
 struct Case {
     name: &'static str,
     fault: Fault,

@@ -1,4 +1,4 @@
-//! Large files whose upstream is slow on each connection: they come in several stretches, in order, and checked as ever.
+//! Large files whose upstream is slow on each connection: they come in several ranges, in order, and checked as ever.
 
 use std::time::Duration;
 

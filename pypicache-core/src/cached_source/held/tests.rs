@@ -149,14 +149,17 @@ fn a_clock_set_back_makes_nothing_younger() {
 fn an_older_serial_and_a_sudden_empty_page_do_not_replace() {
     let clock = Clock::manual();
     let held = held(page(2, Some(10)), &clock);
-    assert_eq!(judge(Some(&held), &page(3, Some(9))), Verdict::KeepHeld);
-    assert_eq!(judge(Some(&held), &page(3, Some(11))), Verdict::Replace);
-    assert_eq!(judge(Some(&held), &page(0, Some(11))), Verdict::Doubt);
-    assert_eq!(judge(None, &page(0, None)), Verdict::Replace);
+    assert_eq!(replacement(Some(&held), &page(3, Some(9))), Replacement::KeepHeld);
+    assert_eq!(replacement(Some(&held), &page(3, Some(11))), Replacement::Replace);
+    assert_eq!(
+        replacement(Some(&held), &page(0, Some(11))),
+        Replacement::Unconfirmed
+    );
+    assert_eq!(replacement(None, &page(0, None)), Replacement::Replace);
     let mut quarantined = page(0, None);
     quarantined.status = ProjectStatus {
         marker: "quarantined".into(),
         reason: None,
     };
-    assert_eq!(judge(Some(&held), &quarantined), Verdict::Replace);
+    assert_eq!(replacement(Some(&held), &quarantined), Replacement::Replace);
 }

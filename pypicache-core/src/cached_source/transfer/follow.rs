@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use super::{Order, Progress, State};
-use crate::cached_source::blocking::blocking;
-use crate::cached_source::passing::{stretch, verified};
+use super::{Progress, State, Transfer};
+use crate::cached_source::pass_through::{stretch, verified};
 use crate::model::Checksum;
+use crate::offload::offload;
 use crate::source::{Answer, Body, BodyError, LocalFile, READ_CHUNK};
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -70,9 +70,11 @@ impl Reader {
             .clone();
         let file = match now.state {
             State::Flowing { file, .. } => file,
-            State::Overflow { order, checksum, .. } if now.readable <= position => {
+            State::Overflow {
+                transfer, checksum, ..
+            } if now.readable <= position => {
                 let checksum = self.is_whole.then_some(checksum);
-                let rest = rest_of(&order, checksum, now.readable).await?;
+                let rest = rest_of(&transfer, checksum, now.readable).await?;
                 let (skip, left) = (position - now.readable, self.end - position);
                 self.rest = Some(Box::pin(stretch(Body::Stream(rest), skip, left)));
                 return Box::pin(self.next_piece()).await;
@@ -80,7 +82,7 @@ impl Reader {
             State::Overflow { file, .. } => file,
             State::Done(held) => held.file,
             State::Failed(error) => return Err(BodyError::new(error.chain())),
-            State::Asking | State::Absent(_) => {
+            State::Asking | State::NotFound(_) => {
                 return Err(BodyError::new("the transfer did not begin"));
             }
         };
@@ -93,7 +95,7 @@ impl Reader {
             offset: position,
             length,
         };
-        let piece = blocking(move || here.read_at(0, READ_CHUNK))
+        let piece = offload(move || here.read_at(0, READ_CHUNK))
             .await
             .map_err(BodyError::new)?;
         self.position += piece.len() as u64;
@@ -103,8 +105,15 @@ impl Reader {
 
 /// What follows the `written` bytes that the disk took, straight from the source; checked at its end by the
 /// `checksum` of those bytes.
-async fn rest_of(order: &Arc<Order>, checksum: Option<Checksum>, written: u64) -> Result<Pieces, BodyError> {
-    let answer = order.source.file(&order.question_from(written), &order.ask).await;
+async fn rest_of(
+    transfer: &Arc<Transfer>,
+    checksum: Option<Checksum>,
+    written: u64,
+) -> Result<Pieces, BodyError> {
+    let answer = transfer
+        .source
+        .file(&transfer.question_from(written), &transfer.context)
+        .await;
     let reply = match answer {
         Ok(Answer::Found(reply)) if !reply.encoded => reply,
         Ok(_) => return Err(BodyError::new("the source has no more of it")),

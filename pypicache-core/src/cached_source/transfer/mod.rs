@@ -1,7 +1,7 @@
 //! One file on its way from the source behind to the store, with any number of readers following.
 //!
 //! The writer (`receive`) is a task of its own: it takes the body from the source, writes it to a file in the store's
-//! staging (`written`), hashes it, and tells through a watch channel how much is there. Readers (`follow`) read that
+//! staging (`partial_file`), hashes it, and tells through a watch channel how much is there. Readers (`follow`) read that
 //! file by position, as far as it has grown; a slow reader holds nobody back, a leaving one cancels nothing, and
 //! memory does not depend on the file's size. The last byte is held back until the digest was checked, so a client
 //! never gets the whole of a wrong file. Only then is the file published in the store.
@@ -17,25 +17,25 @@
 //! one are begun anew.
 
 mod follow;
+mod parallel_ranges;
+mod partial_file;
 mod receive;
-mod stretches;
-mod written;
 
 use std::fs::File;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::blocking::blocking;
 use crate::Alarms;
 use crate::model::{Checksum, Digests};
+use crate::offload::offload;
 use crate::source::{
-    Ask, ByteRange, Cause, FileQuestion, FileReply, Freshness, HeldFile, IndexSource, SourceError,
+    ByteRange, Cause, FileReply, FileRequest, Freshness, HeldFile, IndexSource, RequestContext, SourceError,
 };
 use crate::store::DiskStore;
 pub(super) use follow::follow;
+pub(super) use partial_file::Positioned;
 pub(super) use receive::is_mismatch;
-pub(super) use written::Positioned;
 
 /// How far a transfer has come.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub(super) enum State {
     /// Complete and verified.
     Done(HeldFile),
     /// There is no such file.
-    Absent(Freshness),
+    NotFound(Freshness),
     /// It did not come to an end.
     Failed(SourceError),
     /// The disk took no more. What it took can be read from the file; the rest is for the readers to fetch.
@@ -62,18 +62,18 @@ pub(super) enum State {
         file: Arc<File>,
         /// The whole length in bytes where it is known.
         size: Option<u64>,
-        order: Arc<Order>,
+        transfer: Arc<Transfer>,
         /// Of the readable bytes.
         checksum: Checksum,
     },
 }
 
-/// What is to be carried in.
+/// What is to be fetched.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Transfer {
     pub(super) source: Arc<dyn IndexSource>,
-    pub(super) question: FileQuestion,
-    pub(super) ask: Ask,
+    pub(super) request: FileRequest,
+    pub(super) context: RequestContext,
     pub(super) store: DiskStore,
     /// What is known of the bytes.
     pub(super) digests: Digests,
@@ -86,13 +86,10 @@ pub(super) struct Order {
     pub(super) alarms: Alarms,
 }
 
-impl Order {
+impl Transfer {
     /// Carries the transfer out, telling `progress`.
-    pub(super) async fn carry_out(
-        self: Arc<Self>,
-        progress: &watch::Sender<Progress>,
-    ) -> Result<(), SourceError> {
-        let (written, sha256) = match self.receive(progress).await {
+    pub(super) async fn run(self: Arc<Self>, progress: &watch::Sender<Progress>) -> Result<(), SourceError> {
+        let (partial_file, sha256) = match self.receive(progress).await {
             Ok(Some(whole)) => whole,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -101,8 +98,8 @@ impl Order {
             }
         };
         let held = HeldFile {
-            file: written.file().clone(),
-            size: written.length(),
+            file: partial_file.file().clone(),
+            size: partial_file.length(),
             sha256,
         };
         progress.send_replace(Progress {
@@ -110,8 +107,8 @@ impl Order {
             state: State::Done(held),
         });
         let store = self.store.clone();
-        if let Err(error) = blocking(move || written.publish(&store, sha256)).await {
-            tracing::warn!(file = %self.question.path, store = %self.store, %error, "the file was served but cannot be kept");
+        if let Err(error) = offload(move || partial_file.publish(&store, sha256)).await {
+            tracing::warn!(file = %self.request.path, store = %self.store, %error, "the file was served but cannot be kept");
         }
         Ok(())
     }
@@ -124,14 +121,14 @@ impl Order {
             .iter()
             .map(|(_, digits)| format!(" {digits}"))
             .collect();
-        decisive.then(|| format!("{}{digests}", self.question.path))
+        decisive.then(|| format!("{}{digests}", self.request.path))
     }
 
-    fn question_from(&self, position: u64) -> FileQuestion {
-        let question = self.question.clone();
+    fn question_from(&self, position: u64) -> FileRequest {
+        let request = self.request.clone();
         match position {
-            0 => question,
-            _ => question.with_range(ByteRange::From(position)),
+            0 => request,
+            _ => request.with_range(ByteRange::From(position)),
         }
     }
 
@@ -145,12 +142,12 @@ impl Order {
     }
 
     fn failed(&self, cause: Cause) -> SourceError {
-        SourceError::unavailable(&self.question.path, &self.name, cause)
+        SourceError::unavailable(&self.request.path, &self.name, cause)
     }
 
     fn storage(&self, error: std::io::Error) -> SourceError {
         SourceError::Storage {
-            asked: self.question.path.as_str().into(),
+            asked: self.request.path.as_str().into(),
             place: self.store.to_string().into(),
             cause: Arc::new(error),
         }

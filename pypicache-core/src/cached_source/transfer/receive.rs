@@ -8,12 +8,12 @@ use futures_util::stream::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::stretches::{Stretch, Stretches};
-use super::written::Written;
-use super::{Order, Progress, State};
+use super::parallel_ranges::{ParallelRanges, RangeDownload};
+use super::partial_file::PartialFile;
+use super::{Progress, State, Transfer};
 use crate::AlarmKind;
 use crate::model::Sha256;
-use crate::resilience::{Retry, chance};
+use crate::resilience::{Retry, jitter};
 use crate::source::{Answer, Cause, FileReply, SourceError};
 
 /// How often in a row a transfer is continued without much coming in. With the pauses below that is some seconds:
@@ -36,78 +36,81 @@ const DECODED_LIMIT: u64 = 4 << 30;
 enum Attempt {
     /// All bytes are there.
     Whole,
-    /// All bytes in front of the next stretch are there.
+    /// All bytes in front of the next range are there.
     UpToTheNext,
     /// It broke off.
     Broken(SourceError),
     /// What came now is of no use. What had come before is none the worse for it.
     Useless(SourceError),
     /// There is no such file.
-    Absent,
+    NotFound,
     /// All bytes came in an encoding, and are elsewhere now.
-    Decoded(Box<Written>),
+    Decoded(Box<PartialFile>),
     /// The disk took no more.
     Overflow(SourceError),
 }
 
-impl Order {
+impl Transfer {
     /// Takes the whole body in and checks it; `None` where there is nothing to be kept.
     pub(super) async fn receive(
         self: &Arc<Self>,
         progress: &watch::Sender<Progress>,
-    ) -> Result<Option<(Written, Sha256)>, SourceError> {
-        let opened = Written::open(&self.store, self.partial_key(), &self.digests).await;
-        let mut written = opened.map_err(|error| self.storage(error))?;
-        if self.size.is_some_and(|size| written.length() > size) {
-            written.discard();
-            let anew = Written::open(&self.store, self.partial_key(), &self.digests).await;
-            written = anew.map_err(|error| self.storage(error))?;
+    ) -> Result<Option<(PartialFile, Sha256)>, SourceError> {
+        let opened = PartialFile::open(&self.store, self.partial_key(), &self.digests).await;
+        let mut partial_file = opened.map_err(|error| self.storage(error))?;
+        if self.size.is_some_and(|size| partial_file.length() > size) {
+            partial_file.discard();
+            let anew = PartialFile::open(&self.store, self.partial_key(), &self.digests).await;
+            partial_file = anew.map_err(|error| self.storage(error))?;
         }
         let mut retry = Retry::new(CONTINUATIONS, FIRST_PAUSE);
         // That halves of it fit together is proved by the digest alone.
         let is_provable = self.partial_key().is_some();
-        let mut stretches = Stretches::new(if is_provable { self.connections } else { 1 });
+        let mut parallel_ranges = ParallelRanges::new(if is_provable { self.connections } else { 1 });
         loop {
-            let position = written.length();
-            if let Some(stretch) = stretches.at(position) {
-                if let Err(error) = self.take_in(stretch, &mut written, progress).await {
-                    tracing::warn!(file = %self.question.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
-                    self.overflow(written, progress);
+            let position = partial_file.length();
+            if let Some(range_download) = parallel_ranges.at(position) {
+                if let Err(error) = self.take_in(range_download, &mut partial_file, progress).await {
+                    tracing::warn!(file = %self.request.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
+                    self.overflow(partial_file, progress);
                     return Ok(None);
                 }
                 continue;
             }
-            match self.attempt(&mut written, &mut stretches, progress).await {
-                Ok(Attempt::Whole) => return self.whole(written).await.map(Some),
+            match self
+                .attempt(&mut partial_file, &mut parallel_ranges, progress)
+                .await
+            {
+                Ok(Attempt::Whole) => return self.whole(partial_file).await.map(Some),
                 Ok(Attempt::UpToTheNext) => {}
                 Ok(Attempt::Decoded(decoded)) => {
-                    written.discard();
+                    partial_file.discard();
                     return self.whole(*decoded).await.map(Some);
                 }
-                Ok(Attempt::Absent) => return Ok(None),
+                Ok(Attempt::NotFound) => return Ok(None),
                 Ok(Attempt::Broken(error)) => {
-                    if written.length() >= position + PROGRESS {
+                    if partial_file.length() >= position + PROGRESS {
                         retry.progressed();
                     }
                     let promised = !matches!(progress.borrow().state, State::Asking);
-                    let Some(pause) = retry.next_pause(chance()).filter(|_| promised) else {
-                        written.put_aside(&self.store).await;
+                    let Some(pause) = retry.next_pause(jitter()).filter(|_| promised) else {
+                        partial_file.park(&self.store).await;
                         return Err(error);
                     };
-                    tracing::debug!(file = %self.question.path, at = written.length(), error = error.chain(), "a transfer broke off and is continued");
+                    tracing::debug!(file = %self.request.path, at = partial_file.length(), error = error.chain(), "a transfer broke off and is continued");
                     sleep(pause).await;
                 }
                 Ok(Attempt::Useless(error)) => {
-                    written.put_aside(&self.store).await;
+                    partial_file.park(&self.store).await;
                     return Err(error);
                 }
                 Ok(Attempt::Overflow(error)) => {
-                    tracing::warn!(file = %self.question.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
-                    self.overflow(written, progress);
+                    tracing::warn!(file = %self.request.path, error = error.chain(), "the disk takes no more; the rest of the file is passed through");
+                    self.overflow(partial_file, progress);
                     return Ok(None);
                 }
                 Err(error) => {
-                    written.discard();
+                    partial_file.discard();
                     return Err(error);
                 }
             }
@@ -117,20 +120,23 @@ impl Order {
     /// Asks for what is missing, and takes in what comes. An error means that what is there is wrong.
     async fn attempt(
         self: &Arc<Self>,
-        written: &mut Written,
-        stretches: &mut Stretches,
+        partial_file: &mut PartialFile,
+        parallel_ranges: &mut ParallelRanges,
         progress: &watch::Sender<Progress>,
     ) -> Result<Attempt, SourceError> {
-        let position = written.length();
+        let position = partial_file.length();
         if position > 0 && self.size == Some(position) {
             return Ok(Attempt::Whole);
         }
-        let answer = self.source.file(&self.question_from(position), &self.ask).await;
+        let answer = self
+            .source
+            .file(&self.question_from(position), &self.context)
+            .await;
         let reply = match answer {
             Ok(Answer::Found(reply)) => reply,
-            Ok(Answer::Unchanged(freshness) | Answer::Absent(freshness)) => {
-                progress.send_modify(|progress| progress.state = State::Absent(freshness));
-                return Ok(Attempt::Absent);
+            Ok(Answer::NotModified(freshness) | Answer::NotFound(freshness)) => {
+                progress.send_modify(|progress| progress.state = State::NotFound(freshness));
+                return Ok(Attempt::NotFound);
             }
             Err(SourceError::RangeOutside { size }) if size == position => return Ok(Attempt::Whole),
             // What came so far is a part of something wrong.
@@ -148,32 +154,35 @@ impl Order {
         };
         let offset = reply.part.map_or(0, |(offset, _)| offset);
         let Some(skip) = position.checked_sub(offset) else {
-            let nonsense = Cause::Nonsense("another part than was asked for".into());
-            return Ok(Attempt::Useless(self.failed(nonsense)));
+            let invalid = Cause::InvalidResponse("another part than was asked for".into());
+            return Ok(Attempt::Useless(self.failed(invalid)));
         };
         progress.send_modify(|progress| {
             if matches!(progress.state, State::Asking) {
                 progress.readable = position.min(size.map_or(position, |size| size.saturating_sub(1)));
-                let file = written.file().clone();
+                let file = partial_file.file().clone();
                 progress.state = State::Flowing { file, size };
             }
         });
-        if reply.trail.received.is_some() {
-            stretches.leave_to_upstream();
+        if reply.cache_status.received.is_some() {
+            parallel_ranges.use_one_connection();
         }
-        let broken = match self.pump((reply, skip, size), written, stretches, progress).await {
+        let broken = match self
+            .pump((reply, skip, size), partial_file, parallel_ranges, progress)
+            .await
+        {
             Ok(broken) => broken,
             Err(error @ SourceError::Storage { .. }) => return Ok(Attempt::Overflow(error)),
             Err(error) => return Err(error),
         };
-        let length = written.length();
+        let length = partial_file.length();
         Ok(match broken {
-            _ if stretches.next_start() == Some(length) => Attempt::UpToTheNext,
+            _ if parallel_ranges.next_start() == Some(length) => Attempt::UpToTheNext,
             None if size.is_none_or(|size| length == size) => Attempt::Whole,
             broken => {
                 let reason =
                     broken.unwrap_or_else(|| format!("{length} of {} bytes came", size.unwrap_or_default()));
-                Attempt::Broken(self.failed(Cause::Broken(reason.into())))
+                Attempt::Broken(self.failed(Cause::ConnectionClosed(reason.into())))
             }
         })
     }
@@ -182,8 +191,8 @@ impl Order {
     async fn pump(
         self: &Arc<Self>,
         (reply, mut skip, size): (FileReply, u64, Option<u64>),
-        written: &mut Written,
-        stretches: &mut Stretches,
+        partial_file: &mut PartialFile,
+        parallel_ranges: &mut ParallelRanges,
         progress: &watch::Sender<Progress>,
     ) -> Result<Option<String>, SourceError> {
         let limit = self.size.unwrap_or(u64::MAX);
@@ -199,21 +208,21 @@ impl Order {
                     Err(error) => broken = Some(error.to_string()),
                 }
             }
-            let stop = stretches.next_start();
+            let stop = parallel_ranges.next_start();
             if let Some(stop) = stop {
-                cut(&mut pieces, stop.saturating_sub(written.length()));
+                cut(&mut pieces, stop.saturating_sub(partial_file.length()));
             }
             let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-            if written.length() + added > limit {
+            if partial_file.length() + added > limit {
                 let reason = format!("more bytes than the {limit} that the page tells");
                 return Err(self.failed(Cause::Mismatch(reason.into())));
             }
-            self.append(pieces, written, progress).await?;
-            if broken.is_some() || stop == Some(written.length()) {
+            self.append(pieces, partial_file, progress).await?;
+            if broken.is_some() || stop == Some(partial_file.length()) {
                 return Ok(broken);
             }
             if let Some(size) = size {
-                stretches.took(added, waited, written.length()..size, self);
+                parallel_ranges.took(added, waited, partial_file.length()..size, self);
             }
             waiting_since = Instant::now();
         }
@@ -223,47 +232,47 @@ impl Order {
     async fn append(
         &self,
         pieces: Vec<Bytes>,
-        written: &mut Written,
+        partial_file: &mut PartialFile,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), SourceError> {
-        let appended = written.append(pieces).await;
+        let appended = partial_file.append(pieces).await;
         appended.map_err(|error| self.storage(error))?;
         // The last byte is not handed out before the whole was checked.
-        let readable = written.length().saturating_sub(1);
+        let readable = partial_file.length().saturating_sub(1);
         progress.send_modify(|progress| progress.readable = progress.readable.max(readable));
         Ok(())
     }
 
-    /// Writes a stretch on, as far as it comes.
+    /// Writes a range on, as far as it comes.
     async fn take_in(
         &self,
-        mut stretch: Stretch,
-        written: &mut Written,
+        mut range_download: RangeDownload,
+        partial_file: &mut PartialFile,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), SourceError> {
-        while let Some(piece) = stretch.piece(written.length()).await {
-            self.append(vec![piece], written, progress).await?;
+        while let Some(piece) = range_download.piece(partial_file.length()).await {
+            self.append(vec![piece], partial_file, progress).await?;
         }
         Ok(())
     }
 
     /// Takes in a body that is said to be an encoding of the file. Nobody sees any of it before it is clear whether
     /// the bytes themselves or what they decode to is the file.
-    async fn decode(&self, reply: FileReply) -> Result<Written, SourceError> {
+    async fn decode(&self, reply: FileReply) -> Result<PartialFile, SourceError> {
         let storage = |error| self.storage(error);
-        let mut coded = Written::open(&self.store, None, &self.digests)
+        let mut coded = PartialFile::open(&self.store, None, &self.digests)
             .await
             .map_err(storage)?;
         let mut pieces = reply.body.into_stream();
         while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.failed(Cause::Broken(error.0)))?;
+            let piece = piece.map_err(|error| self.failed(Cause::ConnectionClosed(error.0)))?;
             if coded.length() + piece.len() as u64 > DECODED_LIMIT {
                 return Err(self.failed(Cause::Mismatch("an encoded file without end".into())));
             }
             coded.append(vec![piece]).await.map_err(storage)?;
         }
         let is_known = coded.checksum().is_decisive();
-        let name = self.question.path.file_name();
+        let name = self.request.path.file_name();
         // Some servers take the compression of the file itself for one of the transport.
         let is_itself = !is_known && (name.as_str().ends_with("gz") || name.as_str().ends_with(".tgz"));
         if is_itself || (is_known && coded.check().is_ok()) {
@@ -278,34 +287,34 @@ impl Order {
     }
 
     /// Lets the readers go on by themselves from where the disk was full. The space is free again once they are done.
-    fn overflow(self: &Arc<Self>, written: Written, progress: &watch::Sender<Progress>) {
+    fn overflow(self: &Arc<Self>, partial_file: PartialFile, progress: &watch::Sender<Progress>) {
         progress.send_modify(|progress| {
             let size = match &progress.state {
                 State::Flowing { size, .. } => *size,
                 _ => self.size,
             };
             *progress = Progress {
-                readable: written.length(),
+                readable: partial_file.length(),
                 state: State::Overflow {
-                    file: written.file().clone(),
+                    file: partial_file.file().clone(),
                     size,
-                    order: self.clone(),
-                    checksum: written.checksum(),
+                    transfer: self.clone(),
+                    checksum: partial_file.checksum(),
                 },
             };
         });
-        written.discard();
+        partial_file.discard();
     }
 
-    async fn whole(&self, written: Written) -> Result<(Written, Sha256), SourceError> {
-        match written.check() {
-            Ok(sha256) => Ok((written, sha256)),
+    async fn whole(&self, partial_file: PartialFile) -> Result<(PartialFile, Sha256), SourceError> {
+        match partial_file.check() {
+            Ok(sha256) => Ok((partial_file, sha256)),
             Err(error) => {
                 let detail =
                     format!("an upstream sent other bytes than its page promises, nothing was kept: {error}");
                 self.alarms
-                    .raise(AlarmKind::WrongBytes, &self.name, &self.question.path, detail);
-                written.discard();
+                    .raise(AlarmKind::WrongBytes, &self.name, &self.request.path, detail);
+                partial_file.discard();
                 Err(self.failed(Cause::Mismatch(error.to_string().into())))
             }
         }

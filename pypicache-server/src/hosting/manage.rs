@@ -1,0 +1,165 @@
+//! Managing hosted projects: `GET` and `POST /-/projects/<project>` of an index.
+//!
+//! GET gives everything that is recorded of a project, deleted files too, as JSON. POST takes one change as JSON (a
+//! [`ManageAction`] with a [`FileSelector`] beside it) and answers with the names of the files that it changed:
+//!
+//! ```json
+//! {"change": "yank", "version": "1.0", "reason": "broken on Windows"}
+//! ```
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use pypicache_core::hosted_source::{FileSelector, ManageAction, ManageError};
+use pypicache_core::model::ProjectName;
+use pypicache_core::source::SourceError;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::access::Caller;
+use crate::client_context::ClientContext;
+use crate::http::problem::{failed, problem, refused};
+use crate::http::respond::{Reply, full};
+use crate::observe::audit::Event;
+use crate::site::{Hosting, Index, Site};
+
+/// The largest change, in bytes.
+const MAX_CHANGE: usize = 64 * 1024;
+
+/// A change as it comes in.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    #[serde(flatten)]
+    selection: FileSelector,
+    #[serde(flatten)]
+    change: ManageAction,
+}
+
+/// Answers for a project's record.
+pub(crate) async fn show(index: &Index, caller: &Caller, head: &Parts, project: &ProjectName) -> Reply {
+    let hosting = match hosting_of(index, project).await {
+        Ok(Some(hosting)) => hosting,
+        Ok(None) => return unknown(project),
+        Err(error) => return failed(&error),
+    };
+    if let Some(refusal) = not_covered(caller, head, project, hosting) {
+        return refusal;
+    }
+    match hosting.source.record(project).await {
+        Ok(Some(record)) => document(&json!({
+            "project": project, "source": hosting.source.name(), "status": record.status, "files": record.files,
+        })),
+        Ok(None) => unknown(project),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Makes a change.
+pub(crate) async fn change(
+    site: &Site,
+    index: &Index,
+    client_context: &ClientContext,
+    head: &Parts,
+    project: &ProjectName,
+    body: Incoming,
+) -> Reply {
+    let hosting = match hosting_of(index, project).await {
+        Ok(Some(hosting)) => hosting,
+        Ok(None) => return unknown(project),
+        Err(error) => return failed(&error),
+    };
+    if let Some(refusal) = not_covered(&client_context.caller, head, project, hosting) {
+        return refusal;
+    }
+    let wanted = match wanted(body).await {
+        Ok(wanted) => wanted,
+        Err(detail) => return problem(StatusCode::BAD_REQUEST, "Not understood", &detail),
+    };
+    let by = client_context.caller.name().map(str::to_owned);
+    let (event, shown) = (event_of(&wanted.change), format!("{wanted:?}"));
+    match hosting
+        .source
+        .change(project, wanted.selection, wanted.change, by)
+        .await
+    {
+        Ok(changed) => {
+            tracing::info!(%project, change = shown, files = changed.len(), by = client_context.caller.name().unwrap_or("-"), "changed");
+            let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
+            site.note(&Event {
+                project: Some(project.to_string()),
+                file: Some(names.join(" ")).filter(|names| !names.is_empty()),
+                source: Some(hosting.source.name().to_owned()),
+                detail: Some(shown),
+                ..client_context.event(event)
+            });
+            document(&json!({ "project": project, "changed": changed }))
+        }
+        Err(error @ ManageError::Unknown(_)) => {
+            problem(StatusCode::NOT_FOUND, "Not found", &error.to_string())
+        }
+        Err(ManageError::Storage(cause)) => {
+            tracing::error!(%project, %cause, "a change cannot be written down");
+            let detail = "The server cannot write the change down now; its log says why.";
+            problem(StatusCode::INSUFFICIENT_STORAGE, "Not kept", detail)
+        }
+        Err(error) => problem(StatusCode::BAD_REQUEST, "Not possible", &error.to_string()),
+    }
+}
+
+fn event_of(change: &ManageAction) -> &'static str {
+    match change {
+        ManageAction::Yank { .. } => "yank",
+        ManageAction::Unyank => "unyank",
+        ManageAction::Delete => "delete",
+        ManageAction::Restore => "restore",
+        ManageAction::Status { .. } => "status",
+    }
+}
+
+async fn wanted(body: Incoming) -> Result<Wanted, String> {
+    let body = Limited::new(body, MAX_CHANGE).collect().await;
+    let bytes = body
+        .map_err(|error| format!("The change cannot be read: {error}"))?
+        .to_bytes();
+    serde_json::from_slice(&bytes)
+        .map_err(|error| format!("The change is no JSON that is understood: {error}"))
+}
+
+/// The hosted source that has the project.
+async fn hosting_of<'a>(index: &'a Index, project: &ProjectName) -> Result<Option<&'a Hosting>, SourceError> {
+    for hosting in &index.hosting {
+        if hosting.source.record(project).await?.is_some() {
+            return Ok(Some(hosting));
+        }
+    }
+    Ok(None)
+}
+
+/// The answer where the token is not for this project or source.
+fn not_covered(caller: &Caller, head: &Parts, project: &ProjectName, hosting: &Hosting) -> Option<Reply> {
+    let Caller::Known(grant) = caller else { return None };
+    let covered = grant
+        .covers_project(project)
+        .and_then(|()| grant.covers_source(hosting.source.name()));
+    covered.err().map(|refusal| refused(&head.headers, &refusal))
+}
+
+fn unknown(project: &ProjectName) -> Reply {
+    problem(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        &format!("No project named {project} is hosted here."),
+    )
+}
+
+/// A JSON document that nobody keeps.
+pub(crate) fn document(document: &serde_json::Value) -> Reply {
+    let mut response = Response::new(full(Bytes::from(format!("{document}\n"))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,5 @@
+//! Changing what is hosted: uploads (PyPI's legacy upload API), management (yank, delete, restore, status), tokens for CI jobs.
+
+pub(crate) mod manage;
+pub(crate) mod mint;
+pub(crate) mod upload;

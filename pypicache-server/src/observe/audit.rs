@@ -1,0 +1,186 @@
+//! The audit log: who changed what, who was turned away, what raised an alarm. One JSON document for each line.
+//!
+//! ```text
+//! <data directory>/v1/audit/audit.jsonl      the newest, appended to
+//! <data directory>/v1/audit/audit.jsonl.1    the one before, and so on up to .9
+//! ```
+//!
+//! A line has `time`, `event`, and where they are known `who` (the name of a token or user), `from` (an address),
+//! `request` (the request's id, as in the log), `project`, `file`, `sha256`, `source` and `detail`. Secrets never get here:
+//! nothing that a client presented is written to disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use pypicache_core::Clock;
+use serde::Serialize;
+
+/// A file that has grown beyond this is parked, in bytes.
+const FILE_SIZE: u64 = 16 * 1024 * 1024;
+
+/// How many files are kept beside the newest.
+const KEPT: u32 = 9;
+
+/// Where events are written to disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Audit(Arc<Log>);
+
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    clock: Clock,
+    /// Open for appending, with its length. A std mutex: held for one write.
+    file: Mutex<Option<(File, u64)>>,
+}
+
+/// Something that is written to disk.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Event {
+    /// What happened: `upload`, `upload-refused`, `yank`, `unyank`, `delete`, `restore`, `status`, `removed`, `token-created`,
+    /// `token-revoked`, `token-used`, `turned-away`, `denied`, `alarm`.
+    pub event: &'static str,
+    /// Who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// From which address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// In which request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// To which project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// To which file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The file's digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Of which source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Event {
+    /// An event of which nothing but its sort is known yet.
+    #[must_use]
+    pub fn new(event: &'static str) -> Self {
+        Self {
+            event,
+            ..Self::default()
+        }
+    }
+}
+
+impl Audit {
+    /// The log of the server with this data directory. Nothing is written before something happens.
+    #[must_use]
+    pub fn new(data_dir: &Path, clock: Clock) -> Self {
+        Self(Arc::new(Log {
+            path: data_dir.join("v1").join("audit").join("audit.jsonl"),
+            clock,
+            file: Mutex::new(None),
+        }))
+    }
+
+    /// Writes an event down. What cannot be written is an error in the ordinary log; nobody is kept waiting by it.
+    pub fn note(&self, event: &Event) {
+        let now = Timestamp::try_from(self.0.clock.now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let line = Line {
+            time: format!("{now:.6}"),
+            event,
+        };
+        let written = serde_json::to_string(&line).map_err(io::Error::other);
+        let written = written.and_then(|line| self.0.append(&format!("{line}\n")));
+        if let Err(error) = written {
+            tracing::error!(path = %self.0.path.display(), %error, event = event.event, "the audit log cannot be written");
+        }
+    }
+}
+
+impl Log {
+    /// One write for each line: appending is atomic, also beside other processes.
+    fn append(&self, line: &str) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut open, length) = match file.take() {
+            Some((_, length)) if length > FILE_SIZE => {
+                self.rotate()?;
+                self.open()?
+            }
+            Some(open) => open,
+            None => self.open()?,
+        };
+        open.write_all(line.as_bytes())?;
+        *file = Some((open, length + line.len() as u64));
+        Ok(())
+    }
+
+    fn open(&self) -> io::Result<(File, u64)> {
+        fs::create_dir_all(self.path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    }
+
+    /// The oldest goes, the others move on by one.
+    fn rotate(&self) -> io::Result<()> {
+        let numbered = |number: u32| match number {
+            0 => self.path.clone(),
+            number => self.path.with_extension(format!("jsonl.{number}")),
+        };
+        for number in (0..KEPT).rev() {
+            match fs::rename(numbered(number), numbered(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_json_and_files_are_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let audit = Audit::new(directory.path(), Clock::manual());
+        let event = Event {
+            who: Some("ci \"quoted\"\n".to_owned()),
+            detail: Some("x".repeat(100_000)),
+            ..Event::new("upload")
+        };
+        for _ in 0..400 {
+            audit.note(&event);
+        }
+        let read = |name: &str| fs::read_to_string(directory.path().join("v1/audit").join(name)).unwrap();
+        let all = read("audit.jsonl") + &read("audit.jsonl.1") + &read("audit.jsonl.2");
+        assert_eq!(all.lines().count(), 400);
+        let first: serde_json::Value = serde_json::from_str(all.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&first["event"], &first["who"]),
+            (&"upload".into(), &"ci \"quoted\"\n".into())
+        );
+        assert_eq!(first["time"], "2023-11-14T22:13:20.000000Z");
+        assert!(first.get("project").is_none());
+        // A log that another process goes on with is continued.
+        Audit::new(directory.path(), Clock::manual()).note(&Event::new("yank"));
+        assert!(read("audit.jsonl").ends_with("\"event\":\"yank\"}\n"));
+    }
+}

@@ -1,0 +1,4 @@
+//! What happened: the audit log for people, metrics for Prometheus.
+
+pub mod audit;
+pub(crate) mod metrics;

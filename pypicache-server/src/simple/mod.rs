@@ -1,0 +1,4 @@
+//! Reading an index: pages, lists, files and siblings (PEP 503, 691, 658, 740), and why something is not there.
+
+pub(crate) mod read;
+pub(crate) mod why;
