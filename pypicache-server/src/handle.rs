@@ -16,9 +16,8 @@ use crate::hosting::mint;
 use crate::hosting::upload;
 use crate::http::problem::{failed, nothing, problem, refused};
 use crate::http::request_context::context_of;
-use crate::http::respond::{self, RULE, Reply, full, insert};
+use crate::http::respond::{self, RULE, Reply, full, insert, json_document};
 use crate::observe::audit::Event;
-use crate::observe::metrics;
 use crate::route::{Route, route, view};
 use crate::simple::read::ReadRequest;
 use crate::site::{Index, Site};
@@ -272,7 +271,7 @@ async fn dispatch(
         Route::Project(project) => manage::show(index, &client_context.caller, head, &project).await,
         Route::Why(project) => read.why(&project).await,
         Route::Front => front_page::front_page(site, &head.headers),
-        Route::Metrics => metrics::metrics(site).await,
+        Route::Metrics => site.metrics.reply(site.totals().await),
         Route::Audience => mint::audience(site),
         Route::Mint => mint::mint(site, client_context, body).await,
         Route::Live => health(StatusCode::OK, "live"),
@@ -298,7 +297,7 @@ async fn ready(site: &Site, index: &Index) -> Reply {
 }
 
 fn health(status: StatusCode, word: &'static str) -> Reply {
-    let mut response = manage::document(&serde_json::json!({ "status": word }));
+    let mut response = json_document(&serde_json::json!({ "status": word }));
     *response.status_mut() = status;
     response
 }

@@ -21,7 +21,7 @@ use crate::client_context::ClientContext;
 use crate::http::proxy::Proxies;
 use crate::http::render::Renderer;
 use crate::observe::audit::{Audit, Event};
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, Totals};
 
 /// One index: its pages below `/<path>/simple/`, its files below `/<path>/files/`.
 #[derive(Debug, Clone)]
@@ -215,6 +215,33 @@ impl Site {
     pub(crate) fn hosting(&self) -> impl Iterator<Item = &Hosting> {
         // Every source is a part of the index at the root.
         self.indexes.first().into_iter().flat_map(|root| &root.hosting)
+    }
+
+    /// What sources and store count themselves, now.
+    pub(crate) async fn totals(&self) -> Totals {
+        let prefetch = self.indexes.iter().filter_map(|index| {
+            let totals = index.prefetching.as_ref()?.totals();
+            Some((format!("/{}", index.path), totals))
+        });
+        // Every source is a part of the index at the root.
+        let members = || self.indexes.first().into_iter().flat_map(|root| &root.members);
+        let upstreams = members().flat_map(|member| {
+            let totals = |upstream: &HttpSource| (member.name.clone(), upstream.totals());
+            member.upstreams.iter().map(totals)
+        });
+        let transfers =
+            members().filter_map(|member| Some((member.name.clone(), member.cached.as_ref()?.totals())));
+        let (store_bytes, evictions) = match &self.store {
+            Some(store) => (store.measured().await, store.evictions()),
+            None => (0, 0),
+        };
+        Totals {
+            prefetch: prefetch.collect(),
+            upstreams: upstreams.collect(),
+            transfers: transfers.collect(),
+            store_bytes,
+            evictions,
+        }
     }
 
     /// Done when what went out is written to disk as well. For a server that stops.

@@ -3,6 +3,8 @@
 //!
 //! Nothing is unpacked and nothing is executed. What is read is bounded in bytes and in members, because
 //! archives may be hostile. METADATA is handed out exactly as it stands in the wheel: pip compares.
+//!
+//! Imports: `model`, `source`.
 
 mod examine;
 mod headers;

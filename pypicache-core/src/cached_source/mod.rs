@@ -13,6 +13,8 @@
 //! |---|---|---|---|
 //! | page | at once | confirmed, or with its age | fetched, or "could not tell" |
 //! | file | at once | (files do not age) | streamed while it is fetched, verified at the end |
+//!
+//! Imports: `archive`, `model`, `offload`, `resilience`, `source`, `store`.
 
 mod counters;
 mod entries;

@@ -8,6 +8,8 @@
 //! may claim names by patterns. Nobody else is asked about claimed names, held or not, reachable or not,
 //! and the source itself is asked about nothing else. Where a list of projects shows that a later source has a name that
 //! belongs to an earlier one, an alarm is raised: somebody may be waiting for a mistake.
+//!
+//! Imports: `model`, `source`.
 
 mod overlay;
 

@@ -4,6 +4,8 @@
 //! at the directory anew (names and times only). Digest and METADATA of a file are worked out once, when its
 //! project is first asked for, and again only if the file changes. Files in sub-directories count; hidden
 //! ones, and links that lead out of the directory, do not.
+//!
+//! Imports: `archive`, `model`, `source`.
 
 mod file_info;
 mod scan;

@@ -19,6 +19,8 @@
 //! request (its inode and times only), so a change by any process is seen by the next answer.
 //!
 //! A file name stands for the same bytes for ever, deleted or not: lower tiers and lock files hold on to them.
+//!
+//! Imports: `archive`, `model`, `source`, `store`.
 
 mod backup;
 mod disk;

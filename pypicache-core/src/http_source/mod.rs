@@ -14,6 +14,8 @@
 //! * `links`: how the URL of a file becomes its identity, the same at every tier.
 //! * `freshness`: RFC 9111's `Cache-Control` and `Age`.
 //! * [`Credentials`]: who gets them, and where they are hidden.
+//!
+//! Imports: `model`, `offload`, `resilience`, `simple`, `source`.
 
 mod addresses;
 mod bodies;

@@ -11,6 +11,8 @@
 //! preferred: asked, share of the time --(cannot tell, or too slow)--> next: asked, what is left --> error with all reasons
 //!     resting: passed over, or probed behind the scenes
 //! ```
+//!
+//! Imports: `model`, `resilience`, `source`.
 
 mod health;
 

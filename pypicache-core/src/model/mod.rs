@@ -3,6 +3,8 @@
 //! Every type here is checked when it is made, at the edge: a [`ProjectName`] is always in PEP 503 normal
 //! form, a [`FileName`] never holds a path separator, a [`FilePath`] never leaves its root. Code further
 //! inside need not look again. Nothing here reads or writes a wire format (see [`crate::simple`]) or a disk.
+//!
+//! Imports: nothing else of the crate.
 
 mod checksum;
 mod digest;

@@ -8,6 +8,8 @@
 //! What is kept out is not there for installers to choose. Where a page has nothing left, and for a file that is asked
 //! for by its link, the answer is [`SourceError::Denied`], which names the rule: "absent" would send installers to
 //! other indexes.
+//!
+//! Imports: `model`, `offload`, `source`.
 
 mod judge;
 mod rules;

@@ -14,6 +14,8 @@
 //! installer: page of A --> [A] .... METADATA of A --> (held) ... page of B --> (held) ...
 //!                           \-> METADATA of A -> page of B -> METADATA of B -> ...      lookahead
 //! ```
+//!
+//! Imports: `model`, `source`.
 
 mod candidates;
 mod installer;

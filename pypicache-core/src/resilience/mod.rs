@@ -6,6 +6,8 @@
 //! * [`Breaker`]: an upstream that costs time and brings nothing is left alone, and tried by one request at a time.
 //! * [`Retry`]: how often, and after which pause, the same thing is asked again.
 //! * [`MinRate`]: a body that trickles counts as broken, however long it has been coming in properly.
+//!
+//! Imports: nothing else of the crate.
 
 mod breaker;
 mod min_rate;

@@ -3,6 +3,8 @@
 //! Reading takes whatever real indexes send and gives the [`crate::model`]; writing gives exactly what installers
 //! want. It knows no HTTP: what a status or a header means is the caller's matter. One broken file drops that
 //! file; a document that is no index's page is an error, never an empty page.
+//!
+//! Imports: `model`.
 
 mod entry;
 mod html_read;

@@ -6,6 +6,8 @@
 //! [`PageReply`], [`FileReply`]) and what may go wrong ([`SourceError`]); it asks nobody itself.
 //!
 //! Writing is not part of it: uploading belongs to the one type that can do it.
+//!
+//! Imports: `model`.
 
 mod answer;
 mod body;

@@ -19,6 +19,8 @@
 //!
 //! Keys are hashed, so no name from outside ever becomes a path, and any file system will do. Several
 //! processes may share a directory: nothing is changed in place. A new layout gets a new `v` directory.
+//!
+//! Imports: `model`, `source`.
 
 mod eviction;
 mod pending_writes;

@@ -7,6 +7,8 @@
 //!
 //! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`], users in `htpasswd`, and jobs of CI
 //! systems get theirs from `publishers`.
+//!
+//! Imports: nothing else of the crate.
 
 mod attempts;
 mod grant;

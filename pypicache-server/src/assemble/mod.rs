@@ -2,6 +2,8 @@
 //!
 //! `sources` makes each source of the configuration, `index` puts them together: a chain (the guard), rules in front
 //! of it, asking ahead in front of these.
+//!
+//! Imports: `access`, `config`, `observe`, `site`.
 
 mod index;
 mod sources;

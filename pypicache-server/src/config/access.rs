@@ -7,7 +7,7 @@ use url::Url;
 
 use super::ConfigError;
 use super::file::{ConfigFile, RawPublisher};
-use super::source::patterns;
+use super::values::patterns;
 use crate::access::{Publisher, Role};
 
 /// Issuers that have names.

@@ -5,6 +5,8 @@
 //! 3. [`Configuration::load`] makes one checked value of both, or an error that names file, line and key.
 //!
 //! Nothing here binds, connects or creates a directory; [`crate::assemble`] does.
+//!
+//! Imports: `access`, `http`.
 
 mod access;
 pub mod duration;
@@ -15,6 +17,7 @@ mod resolve;
 mod size;
 mod source;
 mod upstream;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -5,8 +5,7 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::file::{ConfigFile, RawPolicy, RawRule};
-use super::resolve::bytes;
-use super::source::time;
+use super::values::{bytes, time};
 
 /// The rules; `None` where nothing is said.
 pub(super) fn resolve(file: &ConfigFile, own_sources: Vec<String>) -> Result<Option<Rules>, ConfigError> {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use etcetera::BaseStrategy as _;
 use toml::Spanned;
 
-use super::file::{ConfigFile, RawIndex, RawSize};
+use super::file::{ConfigFile, RawIndex};
+use super::values::{bytes, checked_name, time_or};
 use super::{
     ConfigError, Configuration, IndexConfiguration, Overrides, SourceConfiguration, SourceKind,
-    UpstreamConfiguration, access, front, policy, size, source, upstream,
+    UpstreamConfiguration, access, front, policy, source, upstream,
 };
 
 /// Where to listen without being told.
@@ -22,18 +23,6 @@ const DEFAULT_SOURCE: &str = "pypi";
 
 /// How long deleted uploads can be restored without being told.
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
-
-/// Path segments that mean something else.
-const RESERVED: [&str; 8] = [
-    "simple",
-    "files",
-    "held",
-    "metrics",
-    "legacy",
-    "integrity",
-    "_",
-    "-",
-];
 
 impl Configuration {
     /// Reads the file that `overrides` names, or the one in the usual place if there is one, and puts the
@@ -102,7 +91,7 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
         publishers: access::publishers(file)?,
         tls: front::tls(file)?,
         proxies: front::proxies(file)?,
-        retention: source::time_or(file, "data.retention", &file.raw.data.retention, RETENTION)?,
+        retention: time_or(file, "data.retention", &file.raw.data.retention, RETENTION)?,
         data_dir,
         anonymous_read,
         offline: overrides.offline || file.raw.offline.unwrap_or(false),
@@ -179,27 +168,6 @@ fn data_dir(file: &ConfigFile, overrides: &Overrides) -> Result<PathBuf, ConfigE
     }
 }
 
-/// A size in bytes, where one was written.
-pub(super) fn bytes(
-    file: &ConfigFile,
-    key: &str,
-    raw: &Option<Spanned<RawSize>>,
-) -> Result<Option<u64>, ConfigError> {
-    let Some(raw) = raw else { return Ok(None) };
-    let bytes = match raw.get_ref() {
-        RawSize::Bytes(bytes) => Some(*bytes),
-        RawSize::Text(text) => size::parse(text),
-    };
-    match bytes {
-        Some(bytes) => Ok(Some(bytes)),
-        None => Err(file.wrong(
-            &raw.span(),
-            key,
-            "this is no size: write \"50 GB\", \"500 MiB\" or a number of bytes",
-        )),
-    }
-}
-
 fn index(
     file: &ConfigFile,
     raw: &RawIndex,
@@ -223,27 +191,6 @@ fn index(
         sources,
         anonymous_read: raw.anonymous_read.unwrap_or(anonymous_read),
     })
-}
-
-pub(super) fn checked_name(
-    file: &ConfigFile,
-    name: &Spanned<String>,
-    key: &str,
-) -> Result<String, ConfigError> {
-    let text = name.get_ref();
-    let plain = !text.is_empty()
-        && text.len() <= 40
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !plain || RESERVED.contains(&text.as_str()) {
-        return Err(file.wrong(
-            &name.span(),
-            key,
-            format!("{text:?} is no name: use lower-case letters, digits and '-' (not simple, files, held, metrics, legacy, integrity)"),
-        ));
-    }
-    Ok(text.clone())
 }
 
 /// `--upstream` takes the place of the last source's upstreams, or adds the usual source where there is none.

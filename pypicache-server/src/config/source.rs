@@ -4,14 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use pypicache_core::http_source::Credentials;
-use pypicache_core::model::NamePattern;
 use toml::Spanned;
 
 use super::file::{ConfigFile, OneOrMany, RawDuration, RawSource};
-use super::resolve::{bytes, checked_name};
+use super::values::{bytes, checked_name, patterns, time};
 use super::{
-    ConfigError, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration, duration,
-    upstream,
+    ConfigError, HostedConfiguration, SourceConfiguration, SourceKind, UpstreamConfiguration, upstream,
 };
 
 /// The largest file that is taken without being told: what PyPI takes at the most.
@@ -99,46 +97,6 @@ fn connections(file: &ConfigFile, raw: &RawSource) -> Result<Option<u32>, Config
         }
         given => Ok(given.as_ref().map(|given| *given.get_ref())),
     }
-}
-
-/// Names, and fronts of names.
-pub(super) fn patterns(
-    file: &ConfigFile,
-    key: &str,
-    given: &[Spanned<String>],
-) -> Result<Vec<NamePattern>, ConfigError> {
-    let read = |pattern: &Spanned<String>| {
-        NamePattern::parse(pattern.get_ref()).map_err(|error| {
-            let problem = format!("{error}; write a name, or the front of one with '*' behind it");
-            file.wrong(&pattern.span(), key, problem)
-        })
-    };
-    given.iter().map(read).collect()
-}
-
-/// The time that was written, or the usual one.
-pub(super) fn time_or(
-    file: &ConfigFile,
-    key: &str,
-    raw: &Option<Spanned<RawDuration>>,
-    usual: Duration,
-) -> Result<Duration, ConfigError> {
-    raw.as_ref().map_or(Ok(usual), |given| time(file, key, given))
-}
-
-pub(super) fn time(
-    file: &ConfigFile,
-    key: &str,
-    given: &Spanned<RawDuration>,
-) -> Result<Duration, ConfigError> {
-    let parsed = match given.get_ref() {
-        RawDuration::Seconds(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-        RawDuration::Text(text) => duration::parse(text),
-    };
-    parsed.ok_or_else(|| {
-        let problem = "this is no time: write a number of seconds, \"10 min\" or \"30 days\"";
-        file.wrong(&given.span(), key, problem)
-    })
 }
 
 fn credentials(file: &ConfigFile, raw: &RawSource) -> Result<Option<Credentials>, ConfigError> {

@@ -7,12 +7,10 @@
 //! {"change": "yank", "version": "1.0", "reason": "broken on Windows"}
 //! ```
 
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use pypicache_core::hosted_source::{FileSelector, ManageAction, ManageError};
 use pypicache_core::model::ProjectName;
 use pypicache_core::source::SourceError;
@@ -22,7 +20,7 @@ use serde_json::json;
 use crate::access::Caller;
 use crate::client_context::ClientContext;
 use crate::http::problem::{failed, problem, refused};
-use crate::http::respond::{Reply, full};
+use crate::http::respond::{Reply, json_document};
 use crate::observe::audit::Event;
 use crate::site::{Hosting, Index, Site};
 
@@ -49,7 +47,7 @@ pub(crate) async fn show(index: &Index, caller: &Caller, head: &Parts, project: 
         return refusal;
     }
     match hosting.source.record(project).await {
-        Ok(Some(record)) => document(&json!({
+        Ok(Some(record)) => json_document(&json!({
             "project": project, "source": hosting.source.name(), "status": record.status, "files": record.files,
         })),
         Ok(None) => unknown(project),
@@ -95,7 +93,7 @@ pub(crate) async fn change(
                 detail: Some(shown),
                 ..client_context.event(event)
             });
-            document(&json!({ "project": project, "changed": changed }))
+            json_document(&json!({ "project": project, "changed": changed }))
         }
         Err(error @ ManageError::Unknown(_)) => {
             problem(StatusCode::NOT_FOUND, "Not found", &error.to_string())
@@ -153,13 +151,4 @@ fn unknown(project: &ProjectName) -> Reply {
         "Not found",
         &format!("No project named {project} is hosted here."),
     )
-}
-
-/// A JSON document that nobody keeps.
-pub(crate) fn document(document: &serde_json::Value) -> Reply {
-    let mut response = Response::new(full(Bytes::from(format!("{document}\n"))));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

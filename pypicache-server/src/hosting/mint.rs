@@ -10,9 +10,8 @@ use serde_json::json;
 
 use crate::access::{AUDIENCE, MintError, Refusal};
 use crate::client_context::ClientContext;
-use crate::hosting::manage::document;
 use crate::http::problem::{self, nothing};
-use crate::http::respond::Reply;
+use crate::http::respond::{Reply, json_document};
 use crate::observe::audit::Event;
 use crate::site::Site;
 
@@ -27,7 +26,7 @@ struct Wanted {
 /// For whom an identity token has to be made. Without trusted publishers this path does not exist.
 pub(crate) fn audience(site: &Site) -> Reply {
     match site.access.publishers() {
-        Some(_) => document(&json!({ "audience": AUDIENCE })),
+        Some(_) => json_document(&json!({ "audience": AUDIENCE })),
         None => nothing(),
     }
 }
@@ -56,7 +55,7 @@ pub(crate) async fn mint(site: &Site, client_context: &ClientContext, body: Inco
                 detail: Some("for a trusted publisher".to_owned()),
                 ..client_context.event("token-created")
             });
-            document(&json!({ "success": true, "token": token.expose_secret() }))
+            json_document(&json!({ "success": true, "token": token.expose_secret() }))
         }
         Err(error) => {
             tracing::info!(%error, "no token was minted");
@@ -83,7 +82,7 @@ pub(crate) async fn mint(site: &Site, client_context: &ClientContext, body: Inco
 /// In the shape that PyPI has for it.
 fn refused(status: StatusCode, why: &str) -> Reply {
     let error = json!({ "code": "invalid-payload", "description": why });
-    let mut response = document(&json!({ "message": "Token request failed", "errors": [error] }));
+    let mut response = json_document(&json!({ "message": "Token request failed", "errors": [error] }));
     *response.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, 60.into());

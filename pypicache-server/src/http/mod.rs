@@ -1,5 +1,7 @@
 //! What the RFCs of HTTP say, as code: certificates, proxies, content negotiation, conditions and ranges, headers and bodies of answers.
 //! Knows pages and files as things to be sent, but no source, no index, no user.
+//!
+//! Imports: `access`.
 
 pub(crate) mod condition;
 pub(crate) mod file_body;

@@ -193,3 +193,12 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 pub(crate) fn etag_of(reply: &FileReply) -> Option<Arc<str>> {
     reply.sha256.map(|sha256| format!("\"{sha256}\"").into())
 }
+
+/// A JSON document that nobody keeps.
+pub(crate) fn json_document(document: &serde_json::Value) -> Reply {
+    let mut response = Response::new(full(Bytes::from(format!("{document}\n"))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

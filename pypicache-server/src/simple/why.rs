@@ -11,7 +11,7 @@ use pypicache_core::source::{Answer, RequestContext};
 use serde_json::{Value, json};
 
 use crate::http::problem::problem;
-use crate::http::respond::Reply;
+use crate::http::respond::{Reply, json_document};
 use crate::site::{Index, IndexMember, Site};
 
 /// The explanation. `query` is that of the request.
@@ -58,7 +58,7 @@ pub(crate) async fn why(
     }
     let files = files(index, project, wanted.as_ref(), context).await;
     let path = format!("/{}", index.path);
-    crate::hosting::manage::document(&json!({
+    json_document(&json!({
         "project": project, "tier": &*site.pseudonym, "index": path, "sources": sources, "files": files, "above": above,
     }))
 }

@@ -1,3 +1,5 @@
 //! Pages for people.
+//!
+//! Imports: `http`, `site`.
 
 pub(crate) mod front_page;

@@ -37,6 +37,9 @@ pub(super) use follow::follow;
 pub(super) use partial_file::Positioned;
 pub(super) use receive::is_mismatch;
 
+/// How many received pieces are written to disk at once, at most.
+const BATCH: usize = 64;
+
 /// How far a transfer has come.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {

@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use super::Transfer;
+use super::{BATCH, Transfer};
 use crate::offload::offload;
 use crate::source::{Answer, ByteRange, FileReply, LocalFile, READ_CHUNK};
 use crate::store::Staging;
@@ -195,7 +195,7 @@ async fn fetch(
         .map_err(|error| error.to_string())?;
     let staging = Arc::new(staging);
     telling.send_modify(|arrived| arrived.staging = Some(staging.clone()));
-    let mut pieces = reply.body.into_stream().ready_chunks(super::receive::BATCH);
+    let mut pieces = reply.body.into_stream().ready_chunks(BATCH);
     while let Some(batch) = pieces.next().await {
         let batch: Vec<Bytes> = batch
             .into_iter()

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::parallel_ranges::{ParallelRanges, RangeDownload};
 use super::partial_file::PartialFile;
-use super::{Progress, State, Transfer};
+use super::{BATCH, Progress, State, Transfer};
 use crate::AlarmKind;
 use crate::model::Sha256;
 use crate::resilience::{Retry, jitter};
@@ -25,9 +25,6 @@ const PROGRESS: u64 = 10 * 1024;
 
 /// The pause before the first continuation; each further fruitless one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many received pieces are written to disk at once, at most.
-pub(super) const BATCH: usize = 64;
 
 /// What an encoded file may decode to where its page does not tell its size, in bytes.
 const DECODED_LIMIT: u64 = 4 << 30;

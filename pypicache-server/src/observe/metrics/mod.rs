@@ -3,7 +3,7 @@
 //! What happens to requests is counted here, as it happens; what the sources count themselves is read off them when
 //! somebody looks.
 
-mod snapshot;
+mod totals;
 
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ use prometheus_client::registry::Registry;
 use pypicache_core::source::{CacheStatus, Hop};
 
 use crate::http::respond::{Reply, full};
-use crate::site::Site;
-use snapshot::Snapshot;
+pub(crate) use totals::Totals;
 
 /// Bounds of the times that are counted apart, in seconds.
 const SECONDS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 10.0];
@@ -135,18 +134,19 @@ impl Metrics {
             self.alarms.clone(),
         );
     }
-}
 
-/// All metrics of a site.
-pub(crate) async fn metrics(site: &Site) -> Reply {
-    let mut registry = Registry::with_prefix("pypicache");
-    site.metrics.register(&mut registry);
-    registry.register_collector(Box::new(Snapshot::of(site).await));
-    let mut text = String::new();
-    // Writing to a String does not fail.
-    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-    let mut response = Response::new(full(text.into()));
-    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+    /// All metrics as text: what is counted here, and `totals`.
+    pub(crate) fn reply(&self, totals: Totals) -> Reply {
+        let mut registry = Registry::with_prefix("pypicache");
+        self.register(&mut registry);
+        registry.register_collector(Box::new(totals));
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        let mut response = Response::new(full(text.into()));
+        let content_type =
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
 }

@@ -1,4 +1,4 @@
-//! What sources, upstreams and the store count themselves, read off when somebody looks.
+//! What sources, upstreams and the store count themselves, as it is written among the metrics.
 
 use std::fmt::Error;
 
@@ -11,47 +11,15 @@ use pypicache_core::cached_source::TransferTotals;
 use pypicache_core::http_source::UpstreamTotals;
 use pypicache_core::prefetching_source::PrefetchTotals;
 
-use crate::site::Site;
-
-/// What the sources count themselves, at one moment.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    prefetch: Vec<(String, PrefetchTotals)>,
-    upstreams: Vec<(String, UpstreamTotals)>,
-    transfers: Vec<(String, TransferTotals)>,
-    store_bytes: u64,
-    evictions: u64,
-}
-
-impl Snapshot {
-    pub(super) async fn of(site: &Site) -> Self {
-        let prefetch = site.indexes.iter().filter_map(|index| {
-            let totals = index.prefetching.as_ref()?.totals();
-            Some((format!("/{}", index.path), totals))
-        });
-        // Every source is a part of the index at the root.
-        let members = || site.indexes.first().into_iter().flat_map(|root| &root.members);
-        let (store_bytes, evictions) = match &site.store {
-            Some(store) => (store.measured().await, store.evictions()),
-            None => (0, 0),
-        };
-        Self {
-            prefetch: prefetch.collect(),
-            upstreams: members()
-                .flat_map(|member| {
-                    member
-                        .upstreams
-                        .iter()
-                        .map(|upstream| (member.name.clone(), upstream.totals()))
-                })
-                .collect(),
-            transfers: members()
-                .filter_map(|member| Some((member.name.clone(), member.cached.as_ref()?.totals())))
-                .collect(),
-            store_bytes,
-            evictions,
-        }
-    }
+/// What the sources and the store count themselves, at one moment; each source by its name.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    /// By the index's path.
+    pub(crate) prefetch: Vec<(String, PrefetchTotals)>,
+    pub(crate) upstreams: Vec<(String, UpstreamTotals)>,
+    pub(crate) transfers: Vec<(String, TransferTotals)>,
+    pub(crate) store_bytes: u64,
+    pub(crate) evictions: u64,
 }
 
 /// A counter of `T`: its name, what it counts, and where its value is.
@@ -116,7 +84,7 @@ const HEALTH: Counted<UpstreamTotals> = (
     |totals| u64::from(totals.is_well),
 );
 
-impl Collector for Snapshot {
+impl Collector for Totals {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
         let encoder = &mut encoder;
         for (name, help, value) in PREFETCH {
@@ -147,7 +115,7 @@ impl Collector for Snapshot {
     }
 }
 
-impl Snapshot {
+impl Totals {
     fn of_upstreams(
         &self,
         value: fn(&UpstreamTotals) -> u64,
