@@ -70,7 +70,7 @@ fn age(directory: &Path) -> usize {
                 return age(&path);
             }
             let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            let seconds = &mut record["heard_at"]["secs_since_epoch"];
+            let seconds = &mut record["response_time"]["secs_since_epoch"];
             *seconds = (seconds.as_u64().unwrap() - YEAR).into();
             fs::write(&path, record.to_string()).unwrap();
             1

@@ -9,13 +9,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use bytes::Bytes;
 
 use super::{ArchiveError, wheel_metadata};
+use crate::model::FileName;
 use crate::source::SourceError;
 
 /// The first range: the end of the wheel.
 const TAIL: u64 = 64 * 1024;
 
 /// What is fetched for the first hole; twice as much for each further one, because directories can be long.
-const STRETCH: u64 = 16 * 1024;
+const STEP: u64 = 16 * 1024;
 
 /// How many ranges are fetched before the wheel is given up.
 const MAX_FETCHES: usize = 12;
@@ -38,8 +39,12 @@ pub enum RangedError {
     TooMuch,
 }
 
-/// The METADATA of a wheel of `size` bytes, of which `fetch` gives ranges by (offset, length).
-pub async fn wheel_metadata_by_ranges<F, Fut>(size: u64, mut fetch: F) -> Result<Bytes, RangedError>
+/// The METADATA of the wheel called `filename`, of `size` bytes, of which `fetch` gives ranges by (offset, length).
+pub async fn wheel_metadata_by_ranges<F, Fut>(
+    filename: &FileName,
+    size: u64,
+    mut fetch: F,
+) -> Result<Bytes, RangedError>
 where
     F: FnMut(u64, u64) -> Fut,
     Fut: Future<Output = Result<Bytes, SourceError>>,
@@ -51,7 +56,7 @@ where
         missing: None,
     };
     let mut wanted = (size.saturating_sub(TAIL), size.min(TAIL));
-    let mut stretch = STRETCH;
+    let mut step = STEP;
     for _ in 0..MAX_FETCHES {
         let fetched: u64 = holes.known.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         if wanted.1 == 0 || fetched + wanted.1 > MAX_BYTES {
@@ -60,12 +65,12 @@ where
         let bytes = fetch(wanted.0, wanted.1).await.map_err(RangedError::Fetch)?;
         holes.known.push((wanted.0, bytes));
         (holes.position, holes.missing) = (0, None);
-        match wheel_metadata(&mut holes) {
+        match wheel_metadata(&mut holes, filename) {
             Ok(metadata) => return Ok(metadata),
             Err(error) => match holes.missing {
                 Some(missing) => {
-                    wanted = holes.around(missing, stretch);
-                    stretch *= 2;
+                    wanted = holes.around(missing, step);
+                    step *= 2;
                 }
                 None => return Err(RangedError::Archive(error)),
             },
@@ -85,14 +90,14 @@ struct Holes {
 
 impl Holes {
     /// What to fetch so that `position` is known: some more behind it, but nothing that is known already.
-    fn around(&self, position: u64, stretch: u64) -> (u64, u64) {
+    fn around(&self, position: u64, step: u64) -> (u64, u64) {
         let next = self
             .known
             .iter()
             .map(|(offset, _)| *offset)
             .filter(|offset| *offset > position)
             .min();
-        let end = next.unwrap_or(self.size).min(position.saturating_add(stretch));
+        let end = next.unwrap_or(self.size).min(position.saturating_add(step));
         (position, end.saturating_sub(position))
     }
 }
@@ -132,12 +137,12 @@ impl Seek for &mut Holes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::wheel::tests::zip_of;
+    use crate::archive::wheel::tests::{six, zip_of};
 
     async fn by_ranges(wheel: Vec<u8>) -> (Result<Bytes, RangedError>, u64, usize) {
         let wheel = Bytes::from(wheel);
         let (mut total, mut count) = (0, 0);
-        let result = wheel_metadata_by_ranges(wheel.len() as u64, |offset, length| {
+        let result = wheel_metadata_by_ranges(&six(), wheel.len() as u64, |offset, length| {
             (total, count) = (total + length, count + 1);
             let start = usize::try_from(offset).unwrap();
             std::future::ready(Ok(wheel.slice(start..start + usize::try_from(length).unwrap())))

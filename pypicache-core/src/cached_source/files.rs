@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::held::Correction;
 use super::options::Files;
 use super::pass_through::verified;
 use super::transfer::{Progress, State, Transfer, follow, is_mismatch};
@@ -102,9 +103,17 @@ impl Shared {
         let wanted = request.clone().with_entry(entry.clone());
         let answer = self.inner.file(&wanted, context).await?;
         if let Answer::Found(reply) = &answer
+            && reply.encoded
+            && !request.head_only
+        {
+            // Only the whole shows whether these are the bytes of the file or an encoding of them.
+            return self.followed(request, entry, context).await;
+        }
+        if let Answer::Found(reply) = &answer
             && self.options.files == Files::Store
             && request.range.is_some()
             && reply.part.is_none()
+            && !request.head_only
         {
             // The upstream knows no ranges and would send the whole: then it is better kept.
             return self.followed(request, entry, context).await;
@@ -270,11 +279,15 @@ impl Shared {
                     tracing::warn!(file = %entry.path, source = %shared.name, error = error.chain(), "a file could not be fetched");
                 }
                 let done = match &progress.borrow().state {
-                    State::Done(held) if entry.hashes.get_sha256().is_none() => Some(held.sha256),
+                    State::Done(held) => Some(held.clone()),
                     _ => None,
                 };
-                if let Some(sha256) = done {
-                    shared.note_digest(&entry.path, Sibling::File, sha256).await;
+                let Some(held) = done else { return };
+                if entry.hashes.get_sha256().is_none() {
+                    shared.note_digest(&entry.path, Sibling::File, held.sha256).await;
+                }
+                if entry.size.is_some_and(|size| size != held.size) {
+                    shared.correct(Correction::of_size(&entry, held.size)).await;
                 }
             }
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::options::{CacheOptions, Retention};
-use crate::model::{CoreMetadata, FileEntry, FileKind, FilePath, ProjectPage, Yanked};
+use crate::model::{CoreMetadata, FileEntry, FileKind, FilePath, ProjectPage, Sha256, Yanked};
 use crate::source::{Freshness, Validators};
 
 /// How far ahead of this machine's clock a record may be before its own word about its age counts for nothing.
@@ -22,6 +22,9 @@ pub(super) struct HeldPage {
     /// Files that were on the page once and are held: locked links to them go on working.
     #[serde(default)]
     vanished: Vec<FileEntry>,
+    /// What the page says wrongly of files: found out by having them.
+    #[serde(default)]
+    corrections: Vec<Correction>,
     /// The origin has since said that the project does not exist. The page serves locked links only.
     pub(super) gone: bool,
     pub(super) validators: Option<Validators>,
@@ -38,6 +41,54 @@ pub(super) struct HeldPage {
     /// The page with vanished files among the others, where they are to be shown.
     #[serde(skip)]
     offered: Option<Arc<ProjectPage>>,
+}
+
+/// What is known better of a file than its page says. It counts for these bytes only, on every page that lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Correction {
+    pub(super) path: FilePath,
+    pub(super) sha256: Option<Sha256>,
+    /// The length in bytes of what the digest was found right of.
+    pub(super) size: Option<u64>,
+    /// The METADATA in the wheel: its digest, or that there is none.
+    pub(super) core_metadata: Option<CoreMetadata>,
+}
+
+impl Correction {
+    pub(super) fn of_size(entry: &FileEntry, size: u64) -> Self {
+        Self {
+            size: Some(size),
+            ..Self::of(entry)
+        }
+    }
+
+    pub(super) fn of_metadata(entry: &FileEntry, core_metadata: CoreMetadata) -> Self {
+        Self {
+            core_metadata: Some(core_metadata),
+            ..Self::of(entry)
+        }
+    }
+
+    fn of(entry: &FileEntry) -> Self {
+        Self {
+            path: entry.path.clone(),
+            sha256: entry.hashes.get_sha256(),
+            size: None,
+            core_metadata: None,
+        }
+    }
+
+    fn applies_to(&self, file: &FileEntry) -> bool {
+        file.path == self.path && file.hashes.get_sha256() == self.sha256
+    }
+
+    fn apply(&self, file: &mut FileEntry) {
+        // What a page does not say is not added to it.
+        if file.size.is_some() {
+            file.size = self.size.or(file.size);
+        }
+        file.core_metadata = self.core_metadata.unwrap_or(file.core_metadata);
+    }
 }
 
 /// Whether a new page takes the place of the held one.
@@ -63,6 +114,7 @@ impl HeldPage {
         let held = Self {
             page,
             vanished,
+            corrections: Vec::new(),
             gone: false,
             validators,
             response_time: now,
@@ -93,6 +145,46 @@ impl HeldPage {
             validators: None,
             ..self.confirmed(freshness, now, options)
         }
+    }
+
+    /// The same page with one thing more that is known better. What confirmed it before confirms it no more.
+    pub(super) fn corrected(&self, correction: Correction, retention: Retention) -> Self {
+        let mut corrected = Self {
+            validators: None,
+            ..self.clone()
+        };
+        for files in [
+            &mut Arc::make_mut(&mut corrected.page).files,
+            &mut corrected.vanished,
+        ] {
+            let mut same = files.iter_mut().filter(|file| correction.applies_to(file));
+            same.by_ref().for_each(|file| correction.apply(file));
+        }
+        corrected.corrections.push(correction);
+        corrected.offering(retention)
+    }
+
+    /// With the corrections of the page that was held before, as far as they are about files of this one.
+    pub(super) fn with_corrections_of(mut self, held: &Self) -> Self {
+        let files = &self.page.files;
+        let is_meant = |correction: &&Correction| files.iter().any(|file| correction.applies_to(file));
+        self.corrections = held.corrections.iter().filter(is_meant).cloned().collect();
+        self
+    }
+
+    /// A new page as it is with what is known better of its files.
+    pub(super) fn correct(&self, page: Arc<ProjectPage>) -> Arc<ProjectPage> {
+        if self.corrections.is_empty() {
+            return page;
+        }
+        let mut page = Arc::unwrap_or_clone(page);
+        for correction in &self.corrections {
+            let mut files = page.files.iter_mut();
+            if let Some(file) = files.find(|file| correction.applies_to(file)) {
+                correction.apply(file);
+            }
+        }
+        Arc::new(page)
     }
 
     /// Puts vanished files on the page, as far as they are to be shown.

@@ -46,6 +46,7 @@ use crate::source::{
 use crate::store::DiskStore;
 use counters::Counters;
 pub use counters::TransferTotals;
+use entries::Stray;
 use flight::Flights;
 use held::HeldPage;
 use hot::HotFiles;
@@ -96,7 +97,7 @@ struct Shared {
     /// Absences that the origin told, while they count.
     not_found: moka::sync::Cache<ProjectName, (std::time::SystemTime, Freshness)>,
     /// Files that a page lists although their name speaks of another project.
-    strays: moka::sync::Cache<FilePath, ProjectName>,
+    strays: moka::sync::Cache<FilePath, Stray>,
     /// Projects whose page lost all its files at once: not believed until it is said again.
     unconfirmed_removals: moka::sync::Cache<ProjectName, ()>,
     /// Files of which wrong bytes came lately: whoever has a part of these must not go on with it.

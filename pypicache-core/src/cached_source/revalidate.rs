@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::entries::Stray;
 use super::flight::Flight;
-use super::held::{HeldPage, Replacement, changed, missing, offer_metadata, replacement};
+use super::held::{Correction, HeldPage, Replacement, changed, missing, offer_metadata, replacement};
 use super::{FetchedPage, PageFlightResult, Shared};
 use crate::AlarmKind;
 use crate::model::{FileEntry, ProjectName, ProjectPage};
@@ -133,6 +134,7 @@ impl Shared {
         let mut page = offer_metadata(reply.page);
         let mut vanished = Vec::new();
         if let Some(held) = held {
+            page = held.correct(page);
             page = self.with_known_bytes(held, page).await;
             vanished = self.only_held(missing(held, &page)).await;
             match *held.page == *page {
@@ -142,14 +144,34 @@ impl Shared {
             }
         }
         let now = self.options.clock.now();
-        HeldPage::new(
+        let new = HeldPage::new(
             page,
             vanished,
             reply.validators,
             reply.freshness,
             now,
             &self.options,
-        )
+        );
+        match held {
+            Some(held) => new.with_corrections_of(held),
+            None => new,
+        }
+    }
+
+    /// Puts what was found out about a file on the pages that list it, for everybody who asks from now on.
+    pub(super) async fn correct(self: &Arc<Self>, correction: Correction) {
+        for project in self.listing_projects(&correction.path).await {
+            let Some(held) = self.held(&project).await else {
+                continue;
+            };
+            if held.entry(&correction.path).is_none() {
+                continue;
+            }
+            tracing::warn!(file = %correction.path, source = %self.name, size = correction.size, metadata = ?correction.core_metadata, "the index says something else of the file than what it is; its page is corrected");
+            let corrected = Arc::new(held.corrected(correction.clone(), self.options.vanished));
+            self.pages.insert(project.clone(), corrected.clone());
+            self.persist(&project, corrected).await;
+        }
     }
 
     /// A file name stands for the bytes that were held under it first. Other ones are reported, not taken.
@@ -215,10 +237,14 @@ impl Shared {
     }
 
     pub(super) fn remember(&self, project: &ProjectName, held: &Arc<HeldPage>) {
-        for file in &held.page.files {
-            if !file.filename.is_of(project) {
-                self.strays.insert(file.path.clone(), project.clone());
-            }
+        for file in held
+            .page
+            .files
+            .iter()
+            .filter(|file| !file.filename.is_of(project))
+        {
+            let stray = || Stray::new(project.clone());
+            self.strays.entry_by_ref(&file.path).or_insert_with(stray);
         }
         self.pages.insert(project.clone(), held.clone());
     }
@@ -230,6 +256,7 @@ impl Shared {
         // What is newest in memory, so that a late writer never puts an old page back.
         let held = self.pages.get(project).unwrap_or(held);
         let write = move || {
+            shared.keep_strays(&key, &held.page)?;
             shared
                 .store
                 .write_record(RecordKind::Page, &shared.name, key.as_str(), &*held)

@@ -2,17 +2,20 @@
 //!
 //! What the page advertises has to be served, or installers give up. So where the upstream offers none, or
 //! offers it and then does not have it, METADATA is read out of the wheel: out of the held one, else by a few
-//! byte ranges, else (an upstream without ranges) out of the wheel once that has been fetched whole.
+//! byte ranges, else (an upstream without ranges) out of the wheel once that has been fetched whole. A wheel without
+//! METADATA of its own has its page corrected: the promise was made before the wheel was seen.
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::transfer::{Positioned, State};
-use crate::archive::{RangedError, wheel_metadata, wheel_metadata_by_ranges};
+use super::held::Correction;
+use super::transfer::{GZIP_MAGIC, Positioned, State};
+use crate::archive::{ArchiveError, RangedError, wheel_metadata, wheel_metadata_by_ranges};
 use crate::model::{CoreMetadata, FileEntry, FileKind, Sha256};
 use crate::offload::offload;
 use crate::source::{
@@ -26,6 +29,9 @@ pub(super) type Metadata = (Sha256, Bytes);
 
 /// The largest METADATA that is accepted, in bytes.
 const METADATA_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How long an upstream may take to begin with METADATA that can be taken out of the wheel as well.
+const SIBLING_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Shared {
     pub(super) async fn metadata(
@@ -52,9 +58,8 @@ impl Shared {
                 .map(Answer::Found);
         }
         if let Some(wheel) = self.held_file(&entry, Sibling::File).await
-            && let Ok(bytes) = self.out_of_held(&entry, wheel).await
+            && let Ok(Some(metadata)) = self.out_of_held(&entry, wheel).await
         {
-            let metadata = (Sha256::of(&bytes), bytes);
             self.keep(&entry, &metadata).await;
             return self
                 .reply_metadata(metadata, request, Outcome::Hit)
@@ -119,39 +124,57 @@ impl Shared {
         }
     }
 
+    /// The upstream's METADATA, and where it has none, or cannot be asked for it, that of the wheel. A sibling that is not
+    /// to be had says nothing about the wheel.
     async fn proxied_or_derived(
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
         context: &RequestContext,
     ) -> Result<Answer<Metadata>, SourceError> {
         if entry.core_metadata != CoreMetadata::Derived {
-            let request = FileRequest::metadata(entry.path.clone()).with_entry(entry.clone());
-            match self.inner.file(&request, context).await? {
-                Answer::Found(reply) => {
-                    let encoded = reply.encoded;
-                    let bytes = reply.body.collect(METADATA_LIMIT).await;
-                    let bytes = bytes.map_err(|error| {
-                        self.metadata_failed(entry, Cause::ConnectionClosed(error.to_string().into()))
-                    })?;
-                    let plain = if encoded {
-                        self.decoded(entry, bytes)?
-                    } else {
-                        bytes
-                    };
-                    return self.checked(entry, plain).map(Answer::Found);
+            let proxied = self.proxied(entry, context).await;
+            match proxied {
+                Ok(Answer::Found(_)) | Err(SourceError::Denied { .. } | SourceError::Loop(_)) => {
+                    return proxied;
                 }
-                Answer::NotModified(freshness) | Answer::NotFound(freshness)
-                    if entry.filename.kind() != FileKind::Wheel =>
-                {
-                    return Ok(Answer::NotFound(freshness));
-                }
-                Answer::NotModified(_) | Answer::NotFound(_) => {
+                _ if entry.filename.kind() != FileKind::Wheel => return proxied,
+                Ok(_) => {
                     tracing::warn!(file = %entry.path, source = %self.name, "an upstream advertises METADATA and does not have it; it is taken out of the wheel");
+                }
+                Err(error) => {
+                    tracing::warn!(file = %entry.path, source = %self.name, error = error.chain(), "METADATA cannot be fetched; it is taken out of the wheel");
                 }
             }
         }
-        match self.derived(entry, context).await? {
-            Answer::Found(bytes) => self.checked(entry, bytes).map(Answer::Found),
+        self.derived(entry, context).await
+    }
+
+    async fn proxied(
+        self: &Arc<Self>,
+        entry: &Arc<FileEntry>,
+        context: &RequestContext,
+    ) -> Result<Answer<Metadata>, SourceError> {
+        let request = FileRequest::metadata(entry.path.clone()).with_entry(entry.clone());
+        let is_wheel = entry.filename.kind() == FileKind::Wheel;
+        let context = RequestContext {
+            timeout: is_wheel
+                .then(|| context.timeout_within(SIBLING_TIMEOUT))
+                .or(context.timeout),
+            ..context.clone()
+        };
+        match self.inner.file(&request, &context).await? {
+            Answer::Found(reply) => {
+                let encoded = reply.encoded;
+                let bytes = reply.body.collect(METADATA_LIMIT).await;
+                let bytes = bytes.map_err(|error| {
+                    self.metadata_failed(entry, Cause::ConnectionClosed(error.to_string().into()))
+                })?;
+                let plain = match encoded {
+                    true => self.decoded(entry, bytes)?,
+                    false => bytes,
+                };
+                self.checked(entry, plain).map(Answer::Found)
+            }
             Answer::NotModified(freshness) | Answer::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
         }
     }
@@ -161,15 +184,12 @@ impl Shared {
         self: &Arc<Self>,
         entry: &Arc<FileEntry>,
         context: &RequestContext,
-    ) -> Result<Answer<Bytes>, SourceError> {
-        if let Some(size) = self.size_by_ranges(entry, context).await? {
-            let fetch = |offset, length| self.stretch(entry, offset, length, context);
-            match wheel_metadata_by_ranges(size, fetch).await {
-                Ok(bytes) => return Ok(Answer::Found(bytes)),
-                Err(RangedError::Fetch(error)) => return Err(error),
-                Err(error) => {
-                    tracing::debug!(file = %entry.path, %error, "METADATA cannot be had by ranges; the wheel is fetched")
-                }
+    ) -> Result<Answer<Metadata>, SourceError> {
+        match self.derived_by_ranges(entry, context).await {
+            Ok(Some(metadata)) => return Ok(Answer::Found(metadata)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(file = %entry.path, error = error.chain(), "METADATA cannot be had by ranges; the wheel is fetched");
             }
         }
         let (mut progress, _) = self.transfer(entry, context);
@@ -182,13 +202,33 @@ impl Shared {
             })
             .await;
         match ended.map(|progress| progress.state.clone()) {
-            Ok(State::Done(wheel)) => self.out_of_held(entry, wheel).await.map(Answer::Found),
+            Ok(State::Done(wheel)) => Ok(match self.out_of_held(entry, wheel).await? {
+                Some(metadata) => Answer::Found(metadata),
+                None => Answer::NotFound(Freshness::default()),
+            }),
             Ok(State::Failed(error)) => Err(error),
             Ok(State::NotFound(freshness)) => Ok(Answer::NotFound(freshness)),
             _ => Err(self.metadata_failed(
                 entry,
                 Cause::ConnectionClosed("the wheel could not be fetched".into()),
             )),
+        }
+    }
+
+    /// METADATA by a few ranges of the wheel; `None` where the upstream knows none, or the wheel is not like others.
+    async fn derived_by_ranges(
+        self: &Arc<Self>,
+        entry: &Arc<FileEntry>,
+        context: &RequestContext,
+    ) -> Result<Option<Metadata>, SourceError> {
+        let Some(size) = self.size_by_ranges(entry, context).await? else {
+            return Ok(None);
+        };
+        let fetch = |offset, length| self.fetch_range(entry, offset, length, context);
+        match wheel_metadata_by_ranges(&entry.filename, size, fetch).await {
+            Ok(bytes) => self.checked(entry, bytes).map(Some),
+            Err(RangedError::Fetch(error)) => Err(error),
+            Err(_) => Ok(None),
         }
     }
 
@@ -207,7 +247,7 @@ impl Shared {
         }
     }
 
-    async fn stretch(
+    async fn fetch_range(
         &self,
         entry: &Arc<FileEntry>,
         offset: u64,
@@ -233,25 +273,53 @@ impl Shared {
         }
     }
 
-    async fn out_of_held(&self, entry: &FileEntry, wheel: HeldFile) -> Result<Bytes, SourceError> {
+    /// METADATA of a wheel that is held; `None` where it has none that is its own. Then its page no longer promises any, and
+    /// where the page promised another one, it promises this.
+    async fn out_of_held(
+        self: &Arc<Self>,
+        entry: &FileEntry,
+        wheel: HeldFile,
+    ) -> Result<Option<Metadata>, SourceError> {
+        let filename = entry.filename.clone();
         let read = move || {
             let reader = Positioned {
                 file: wheel.file,
                 position: 0,
             };
-            wheel_metadata(std::io::BufReader::new(reader)).map_err(std::io::Error::other)
+            match wheel_metadata(std::io::BufReader::new(reader), &filename) {
+                Ok(bytes) => Ok(Ok(bytes)),
+                Err(ArchiveError::Unreadable(error)) if !is_about_content(&error) => Err(error),
+                Err(error) => Ok(Err(error)),
+            }
         };
-        offload(read).await.map_err(|error| {
-            self.metadata_failed(
-                entry,
-                Cause::InvalidResponse(format!("no METADATA can be read from the wheel: {error}").into()),
-            )
-        })
+        let read = offload(read).await.map_err(|error| SourceError::Storage {
+            asked: format!("{}.metadata", entry.path).into(),
+            place: self.store.to_string().into(),
+            cause: Arc::new(error),
+        })?;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::info!(file = %entry.path, source = %self.name, %error, "the wheel has no METADATA; none is promised any more");
+                let none = Correction::of_metadata(entry, CoreMetadata::None);
+                self.correct(none).await;
+                return Ok(None);
+            }
+        };
+        let checked = self.checked(entry, bytes.clone());
+        if checked.is_err() {
+            let own = CoreMetadata::Digest(Sha256::of(&bytes));
+            self.correct(Correction::of_metadata(entry, own)).await;
+        }
+        checked.map(Some)
     }
 
     /// Undoes a coding that nobody asked for, unless the bytes are right as they are.
     fn decoded(&self, entry: &FileEntry, bytes: Bytes) -> Result<Bytes, SourceError> {
         if self.checked(entry, bytes.clone()).is_ok() && entry.core_metadata != CoreMetadata::Offered {
+            return Ok(bytes);
+        }
+        if !bytes.starts_with(&GZIP_MAGIC) {
             return Ok(bytes);
         }
         let mut plain = Vec::new();
@@ -301,4 +369,14 @@ impl Shared {
     fn metadata_failed(&self, entry: &FileEntry, cause: Cause) -> SourceError {
         SourceError::unavailable(format_args!("{}.metadata", entry.path), &self.name, cause)
     }
+}
+
+/// Whether a read error says what the bytes are, and not that the disk failed.
+fn is_about_content(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::InvalidData
+            | std::io::ErrorKind::InvalidInput
+            | std::io::ErrorKind::UnexpectedEof
+    )
 }

@@ -36,7 +36,7 @@ use crate::source::{
 /// use pypicache_core::chained_source::{ChainedSource, Member};
 /// use pypicache_core::disk_source::DiskSource;
 /// use pypicache_core::model::NamePattern;
-/// let ours = Member::claiming(Arc::new(DiskSource::new("ours", "wheels")), vec![NamePattern::parse("acme-*")?]);
+/// let ours = Member::with_claims(Arc::new(DiskSource::new("ours", "wheels")), vec![NamePattern::parse("acme-*")?]);
 /// let theirs = Member::new(Arc::new(DiskSource::new("theirs", "mirror")));
 /// let chain = ChainedSource::new(vec![ours, theirs]);
 /// assert_eq!(chain.to_string(), "first of [disk ours (wheels) for acme-*, disk theirs (mirror)]");
@@ -277,8 +277,12 @@ impl IndexSource for ChainedSource {
         context: &RequestContext,
     ) -> Result<Answer<FileReply>, SourceError> {
         let mut absent = endless();
-        let owners = request.path.file_name().owners();
-        let names: Vec<_> = owners.into_iter().map(|(name, _)| name).collect();
+        let filename = request.path.file_name();
+        let mut names: Vec<_> = filename.owners().into_iter().map(|(name, _)| name).collect();
+        if names.is_empty() {
+            // Its page may be claimed all the same.
+            names = filename.other_owners();
+        }
         for member in self.confidants(&names) {
             match member.source.file(request, context).await? {
                 Answer::NotFound(freshness) => absent = absent.or_shorter(freshness),

@@ -34,7 +34,7 @@ impl FileInfo {
         file.rewind()?;
         let reader = io::BufReader::new(file);
         let read = match name.kind() {
-            FileKind::Wheel => wheel_metadata(reader),
+            FileKind::Wheel => wheel_metadata(reader, name),
             _ => sdist_metadata(reader, name.as_str()),
         };
         let found = read

@@ -170,7 +170,7 @@ fn examined(upload: &Upload, file: &File, sha256: Sha256) -> Result<Examined, Pu
 fn of_old(upload: &Upload, file: &File) -> Examined {
     let mut reader = io::BufReader::new(file);
     let read = |reader| match upload.filename.kind() {
-        FileKind::Wheel => wheel_metadata(reader),
+        FileKind::Wheel => wheel_metadata(reader, &upload.filename),
         _ => sdist_metadata(reader, upload.filename.as_str()),
     };
     let metadata = reader.rewind().ok().and_then(|()| read(reader).ok());

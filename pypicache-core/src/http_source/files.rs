@@ -21,7 +21,34 @@ use crate::source::{
 };
 
 impl HttpSource {
+    /// A file, a sibling, a part, or the facts about one. Ranges and HEAD are cheaper ways to ask, and an upstream that
+    /// refuses them, or answers them wrongly, has said nothing about the file: then the whole is asked for.
     pub(super) async fn request_file(
+        &self,
+        request: &FileRequest,
+        context: &RequestContext,
+    ) -> Result<Answer<FileReply>, SourceError> {
+        let answer = self.request_file_once(request, context).await;
+        if !(request.head_only || request.range.is_some()) || !says_nothing(&answer, request) {
+            return answer;
+        }
+        tracing::debug!(file = %request.path, "a range or HEAD was not answered; the whole is asked for");
+        let whole = FileRequest {
+            range: None,
+            head_only: false,
+            ..request.clone()
+        };
+        let answer = self.request_file_once(&whole, context).await?;
+        Ok(answer.map(|reply| match request.head_only {
+            true => FileReply {
+                body: Body::empty(),
+                ..reply
+            },
+            false => reply,
+        }))
+    }
+
+    async fn request_file_once(
         &self,
         request: &FileRequest,
         context: &RequestContext,
@@ -67,7 +94,9 @@ impl HttpSource {
         context: &RequestContext,
     ) -> Result<Answer<Url>, SourceError> {
         let mut absent = Freshness::default();
-        for (project, _) in request.path.file_name().owners() {
+        let name = request.path.file_name();
+        let owners = name.owners().into_iter().map(|(project, _)| project);
+        for project in owners.chain(name.other_owners()) {
             match self.request_page(&project, &context.without_validators()).await? {
                 Answer::Found(reply) => {
                     let entry = reply.page.file(&request.path);
@@ -149,10 +178,20 @@ impl HttpSource {
                     failed(Cause::InvalidResponse("a part of an encoded file".into()))
                 }
                 None => failed(Cause::InvalidResponse("a part without a Content-Range".into())),
+                // All of it, under the status for parts.
+                Some((0, length, Some(size))) if length == size => {
+                    Ok(Answer::Found(reply(response, request, None)))
+                }
+                Some(part) if !is_asked_part(part, request.range) => {
+                    failed(Cause::InvalidResponse("another part than was asked for".into()))
+                }
                 part => Ok(Answer::Found(reply(response, request, part))),
             },
             StatusCode::RANGE_NOT_SATISFIABLE => match unsatisfied(response.headers()) {
-                Some(size) => Err(SourceError::RangeOutside { size }),
+                Some(size) if !could_be_satisfied(size, request) => Err(SourceError::RangeOutside { size }),
+                Some(size) => failed(Cause::InvalidResponse(
+                    format!("a range refused that lies inside its {size} bytes").into(),
+                )),
                 None => failed(Cause::Status(StatusCode::RANGE_NOT_SATISFIABLE)),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::NotFound(absence_of(response.headers()))),
@@ -160,6 +199,41 @@ impl HttpSource {
             _ => failed(explain(response).await),
         }
     }
+}
+
+/// Whether the answer to a range or a HEAD leaves open what the file is.
+fn says_nothing(answer: &Result<Answer<FileReply>, SourceError>, request: &FileRequest) -> bool {
+    match answer {
+        // An upstream that does not know of the file says so to everything but a plain GET, too.
+        Ok(Answer::NotFound(_)) => true,
+        Ok(Answer::Found(reply)) => request.head_only && reply.size.is_none(),
+        Ok(Answer::NotModified(_)) => false,
+        Err(SourceError::Unavailable { cause, .. }) => matches!(
+            cause,
+            Cause::Status(_) | Cause::Refused(_) | Cause::InvalidResponse(_) | Cause::ConnectionClosed(_)
+        ),
+        Err(_) => false,
+    }
+}
+
+/// Whether the part is the one that was asked for (RFC 9110 section 15.3.7).
+fn is_asked_part((offset, length, size): (u64, u64, Option<u64>), asked: Option<ByteRange>) -> bool {
+    match (asked, size) {
+        (None, _) => false,
+        (Some(range), Some(size)) => range.within(size) == Some((offset, length)),
+        (Some(ByteRange::Between(first, last)), None) => {
+            offset == first && length <= last.saturating_sub(first).saturating_add(1)
+        }
+        (Some(ByteRange::From(first)), None) => offset == first,
+        (Some(ByteRange::Last(count)), None) => length <= count,
+    }
+}
+
+/// Whether a range that was refused lies inside the file, by what the refusal or the page says of its size.
+fn could_be_satisfied(size: u64, request: &FileRequest) -> bool {
+    let is_inside = |size| request.range.is_none_or(|range| range.within(size).is_some());
+    let listed = request.entry.as_deref().and_then(|entry| entry.size);
+    is_inside(size) || listed.is_some_and(|listed| listed != size && is_inside(listed))
 }
 
 fn asked(request: &FileRequest) -> String {
@@ -184,11 +258,14 @@ fn is_a_page_instead(headers: &HeaderMap, request: &FileRequest) -> bool {
         && !request.entry.as_deref().is_some_and(known)
 }
 
+/// Whether the bytes are said to be in a coding that can be undone. Words that are none (`aws-chunked`, `identity`) say
+/// nothing about the bytes; codings that are not undone here show in the digest.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let encoding = headers
-        .get(CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok());
-    encoding.is_some_and(|value| !value.trim().eq_ignore_ascii_case("identity"))
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let codings = encodings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip"))
 }
 
 /// Where the file or its sibling, which lives beside it, is fetched from; the query (a signature, say) stays.

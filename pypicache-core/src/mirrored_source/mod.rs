@@ -29,7 +29,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::model::ProjectName;
 use crate::resilience::Permit;
 use crate::source::{
-    Answer, Cause, FileReply, FileRequest, IndexSource, ListReply, PageReply, RequestContext, SourceError,
+    Answer, Cause, FileReply, FileRequest, IndexSource, ListReply, PageReply, RequestContext, Sibling,
+    SourceError,
 };
 use health::Health;
 
@@ -184,8 +185,10 @@ impl Upstream {
         request: BoxFuture<'static, Outcome<T>>,
     ) -> impl Future<Output = Outcome<T>> + Send + use<T> {
         let (upstream, asked, name) = (self.clone(), asked.to_owned(), name.clone());
+        let is_sibling = asked.ends_with(Sibling::Metadata.suffix());
         async move {
             match upstream.health.permit() {
+                Permit::Go if is_sibling => upstream.noted_if_answered(request).await,
                 Permit::Go => upstream.noted(request).await,
                 Permit::Refused(wait) => Err(upstream.health.circuit_open(asked, &name, wait)),
                 Permit::Probe => {
@@ -199,6 +202,16 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// For what can be had in another way: that it is not answered says nothing about the upstream.
+    async fn noted_if_answered<T>(&self, request: BoxFuture<'static, Outcome<T>>) -> Outcome<T> {
+        let began = Instant::now();
+        let outcome = request.await;
+        if outcome.is_ok() {
+            self.health.note(&outcome, began);
+        }
+        outcome
     }
 
     async fn noted<T>(&self, request: BoxFuture<'static, Outcome<T>>) -> Outcome<T> {

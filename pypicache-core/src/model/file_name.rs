@@ -13,6 +13,9 @@ use super::ProjectName;
 /// The longest file name that is accepted, in bytes: what common file systems hold.
 const MAX_LEN: usize = 255;
 
+/// How many fronts of a name are tried as a project's.
+const MAX_OTHERS: usize = 5;
+
 /// The endings of source archives, present and past.
 const SDIST_ENDINGS: [&str; 7] = [".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar"];
 
@@ -109,6 +112,27 @@ impl FileName {
                 .map(legacy_owners)
                 .unwrap_or_default(),
         }
+    }
+
+    /// Further projects on whose page the file may stand although its name reads otherwise: every front of the name that
+    /// ends at a separator, the longest first, five at the most. For names without a readable version
+    /// (`x-SNAPSHOT.tar.gz` of `x`), and for files of another name than their project (`foo_extras-1.0.tar.gz` of `foo`).
+    #[must_use]
+    pub fn other_owners(&self) -> Vec<ProjectName> {
+        let known: Vec<_> = self.owners().into_iter().map(|(project, _)| project).collect();
+        let mut others: Vec<ProjectName> = Vec::new();
+        for (at, _) in self.0.rmatch_indices(['-', '_', '.']) {
+            let Ok(project) = ProjectName::parse(&self.0[..at]) else {
+                continue;
+            };
+            if !known.contains(&project) && !others.contains(&project) {
+                others.push(project);
+            }
+        }
+        // The shortest fronts are the likeliest, and the longest ones have endings and tags in them.
+        let surplus = others.len().saturating_sub(MAX_OTHERS);
+        others.drain(..surplus);
+        others
     }
 
     /// Whether the file is one of `project`'s, as [`FileName::version_for`] says.
@@ -270,6 +294,20 @@ mod tests {
         assert_eq!(owners("python-dateutil-2.8.2.tar.gz"), ["python-dateutil 2.8.2"]);
         assert_eq!(owners("a-b-1-1.tar.gz"), ["a-b-1 1", "a-b 1.post1"]);
         assert!(owners("nothing.zip").is_empty());
+    }
+
+    #[test]
+    fn other_owners_are_fronts_of_the_name() {
+        let others = |name: &str| -> Vec<String> {
+            let file = FileName::parse(name).unwrap();
+            file.other_owners().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(others("x-SNAPSHOT.tar.gz"), ["x-snapshot-tar", "x-snapshot", "x"]);
+        assert!(others("foo_extras-1.0.tar.gz").contains(&"foo".to_owned()));
+        assert!(
+            others("password_strength-0.0.1_1-py2-none-any.whl").contains(&"password-strength".to_owned())
+        );
+        assert_eq!(others(&format!("{}x.zip", "a-".repeat(100))).len(), MAX_OTHERS);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum RecordKind {
     Page,
     /// The digest of a file or sibling whose page does not tell it; the key is the file's path and suffix.
     Digest,
+    /// The project whose page lists a file that is named for another project, or for none; the key is the file's path.
+    Stray,
     /// The project list; there is one key.
     List,
 }
@@ -25,6 +27,7 @@ impl RecordKind {
         match self {
             Self::Page => "pages",
             Self::Digest => "digests",
+            Self::Stray => "strays",
             Self::List => "lists",
         }
     }

@@ -112,7 +112,7 @@ async fn rest_of(
 ) -> Result<Pieces, BodyError> {
     let answer = transfer
         .source
-        .file(&transfer.question_from(written), &transfer.context)
+        .file(&transfer.request_from(written), &transfer.context)
         .await;
     let reply = match answer {
         Ok(Answer::Found(reply)) if !reply.encoded => reply,

@@ -34,11 +34,46 @@ use crate::source::{
 };
 use crate::store::DiskStore;
 pub(super) use follow::follow;
-pub(super) use partial_file::Positioned;
+pub(super) use partial_file::{GZIP_MAGIC, Positioned};
 pub(super) use receive::is_mismatch;
 
 /// How many received pieces are written to disk at once, at most.
 const BATCH: usize = 64;
+
+/// How many bytes of a file are taken in whose length its upstream does not tell, unless its page says that it is larger.
+const UNTOLD_LIMIT: u64 = 1 << 30;
+
+/// Up to this many bytes of another length than the page says are checked before their first byte goes out.
+const CHECKED_FIRST: u64 = 1 << 20;
+
+/// The length of a file in bytes, by those who speak of it before it is there.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    listed: Option<u64>,
+    sent: Option<u64>,
+}
+
+impl Length {
+    /// What clients are told: nothing where it is in doubt.
+    fn promised(self) -> Option<u64> {
+        self.sent.filter(|_| !self.is_in_doubt())
+    }
+
+    /// The most that is taken in.
+    fn limit(self) -> u64 {
+        self.sent.unwrap_or(self.listed.unwrap_or(0).max(UNTOLD_LIMIT))
+    }
+
+    fn is_in_doubt(self) -> bool {
+        matches!((self.listed, self.sent), (Some(listed), Some(sent)) if listed != sent)
+    }
+
+    /// Whether it is looked at as a whole before anybody gets any of it: what comes in the place of a file (a portal's
+    /// page) is another length than the file's, and small.
+    fn is_checked_first(self) -> bool {
+        self.is_in_doubt() && self.sent.is_some_and(|sent| sent <= CHECKED_FIRST)
+    }
+}
 
 /// How far a transfer has come.
 #[derive(Debug, Clone)]
@@ -127,7 +162,7 @@ impl Transfer {
         decisive.then(|| format!("{}{digests}", self.request.path))
     }
 
-    fn question_from(&self, position: u64) -> FileRequest {
+    fn request_from(&self, position: u64) -> FileRequest {
         let request = self.request.clone();
         match position {
             0 => request,
@@ -135,12 +170,19 @@ impl Transfer {
         }
     }
 
-    fn agreed_size(&self, reply: &FileReply) -> Result<Option<u64>, SourceError> {
+    /// What is known of the whole length. Where a digest decides, what the page says is a hint; else it has to be true, since
+    /// nothing else would show that a file is not whole.
+    fn length_of(&self, reply: &FileReply) -> Result<Length, SourceError> {
+        let is_provable = Checksum::new(&self.digests).is_decisive();
         match (self.size, reply.size) {
-            (Some(listed), Some(sent)) if listed != sent => Err(self.failed(Cause::Mismatch(
-                format!("the page says {listed} bytes, the upstream {sent}").into(),
-            ))),
-            (listed, sent) => Ok(listed.or(sent)),
+            (Some(listed), Some(sent)) if listed != sent && !is_provable => Err(self.failed(
+                Cause::Mismatch(format!("the page says {listed} bytes, the upstream {sent}").into()),
+            )),
+            (listed, sent) if is_provable => Ok(Length { listed, sent }),
+            (listed, sent) => Ok(Length {
+                listed,
+                sent: sent.or(listed),
+            }),
         }
     }
 

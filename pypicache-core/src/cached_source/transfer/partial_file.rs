@@ -11,6 +11,9 @@ use crate::offload::offload;
 use crate::source::READ_CHUNK;
 use crate::store::{DiskStore, Staging};
 
+/// What gzip data begin with (RFC 1952 section 2.3.1).
+pub(in crate::cached_source) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// A file in staging.
 #[derive(Debug)]
 pub(super) struct PartialFile {
@@ -68,6 +71,18 @@ impl PartialFile {
     /// The digest of all of it, if the bytes are the listed ones.
     pub(super) fn check(&self) -> Result<Sha256, ChecksumError> {
         self.checksum().finish()
+    }
+
+    /// Whether it begins like gzip data.
+    pub(super) async fn is_gzip(&self) -> io::Result<bool> {
+        let file = self.file().clone();
+        offload(move || {
+            let mut front = Vec::new();
+            let reader = Positioned { file, position: 0 };
+            reader.take(GZIP_MAGIC.len() as u64).read_to_end(&mut front)?;
+            Ok(front == GZIP_MAGIC)
+        })
+        .await
     }
 
     /// The same file without its gzip coding, in a file of its own of `limit` bytes at the most.

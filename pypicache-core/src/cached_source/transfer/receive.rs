@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::parallel_ranges::{ParallelRanges, RangeDownload};
 use super::partial_file::PartialFile;
-use super::{BATCH, Progress, State, Transfer};
+use super::{BATCH, Length, Progress, State, Transfer};
 use crate::AlarmKind;
 use crate::model::Sha256;
 use crate::resilience::{Retry, jitter};
@@ -39,6 +39,8 @@ enum Attempt {
     Broken(SourceError),
     /// What came now is of no use. What had come before is none the worse for it.
     Useless(SourceError),
+    /// What is there is of no use: the file has less.
+    Anew,
     /// There is no such file.
     NotFound,
     /// All bytes came in an encoding, and are elsewhere now.
@@ -55,11 +57,6 @@ impl Transfer {
     ) -> Result<Option<(PartialFile, Sha256)>, SourceError> {
         let opened = PartialFile::open(&self.store, self.partial_key(), &self.digests).await;
         let mut partial_file = opened.map_err(|error| self.storage(error))?;
-        if self.size.is_some_and(|size| partial_file.length() > size) {
-            partial_file.discard();
-            let anew = PartialFile::open(&self.store, self.partial_key(), &self.digests).await;
-            partial_file = anew.map_err(|error| self.storage(error))?;
-        }
         let mut retry = Retry::new(CONTINUATIONS, FIRST_PAUSE);
         // That halves of it fit together is proved by the digest alone.
         let is_provable = self.partial_key().is_some();
@@ -80,6 +77,11 @@ impl Transfer {
             {
                 Ok(Attempt::Whole) => return self.whole(partial_file).await.map(Some),
                 Ok(Attempt::UpToTheNext) => {}
+                Ok(Attempt::Anew) => {
+                    partial_file.discard();
+                    let empty = PartialFile::open(&self.store, self.partial_key(), &self.digests).await;
+                    partial_file = empty.map_err(|error| self.storage(error))?;
+                }
                 Ok(Attempt::Decoded(decoded)) => {
                     partial_file.discard();
                     return self.whole(*decoded).await.map(Some);
@@ -122,12 +124,12 @@ impl Transfer {
         progress: &watch::Sender<Progress>,
     ) -> Result<Attempt, SourceError> {
         let position = partial_file.length();
-        if position > 0 && self.size == Some(position) {
+        if position > 0 && self.size == Some(position) && partial_file.check().is_ok() {
             return Ok(Attempt::Whole);
         }
         let answer = self
             .source
-            .file(&self.question_from(position), &self.context)
+            .file(&self.request_from(position), &self.context)
             .await;
         let reply = match answer {
             Ok(Answer::Found(reply)) => reply,
@@ -136,6 +138,8 @@ impl Transfer {
                 return Ok(Attempt::NotFound);
             }
             Err(SourceError::RangeOutside { size }) if size == position => return Ok(Attempt::Whole),
+            // There is more of it here than the file has.
+            Err(SourceError::RangeOutside { .. }) if position > 0 => return Ok(Attempt::Anew),
             // What came so far is a part of something wrong.
             Err(error) if is_mismatch(&error) => return Err(error),
             Err(error) if error.is_unavailable() => return Ok(Attempt::Broken(error)),
@@ -145,8 +149,12 @@ impl Transfer {
             let decoded = self.decode(reply).await;
             return Ok(decoded.map_or_else(Attempt::Useless, |whole| Attempt::Decoded(Box::new(whole))));
         }
-        let size = match self.agreed_size(&reply) {
-            Ok(size) => size,
+        let length = match self.length_of(&reply) {
+            Ok(length) if length.sent.is_some_and(|sent| sent < position) => {
+                let short = Cause::InvalidResponse("less than what is there already".into());
+                return Ok(Attempt::Useless(self.failed(short)));
+            }
+            Ok(length) => length,
             Err(error) => return Ok(Attempt::Useless(error)),
         };
         let offset = reply.part.map_or(0, |(offset, _)| offset);
@@ -155,7 +163,8 @@ impl Transfer {
             return Ok(Attempt::Useless(self.failed(invalid)));
         };
         progress.send_modify(|progress| {
-            if matches!(progress.state, State::Asking) {
+            if matches!(progress.state, State::Asking) && !length.is_checked_first() {
+                let size = length.promised();
                 progress.readable = position.min(size.map_or(position, |size| size.saturating_sub(1)));
                 let file = partial_file.file().clone();
                 progress.state = State::Flowing { file, size };
@@ -165,20 +174,24 @@ impl Transfer {
             parallel_ranges.use_one_connection();
         }
         let broken = match self
-            .pump((reply, skip, size), partial_file, parallel_ranges, progress)
+            .pump((reply, skip, length), partial_file, parallel_ranges, progress)
             .await
         {
             Ok(broken) => broken,
             Err(error @ SourceError::Storage { .. }) => return Ok(Attempt::Overflow(error)),
             Err(error) => return Err(error),
         };
-        let length = partial_file.length();
+        let there = partial_file.length();
         Ok(match broken {
-            _ if parallel_ranges.next_start() == Some(length) => Attempt::UpToTheNext,
-            None if size.is_none_or(|size| length == size) => Attempt::Whole,
+            _ if parallel_ranges.next_start() == Some(there) => Attempt::UpToTheNext,
+            None if length.sent.is_none_or(|sent| there == sent) && !is_cut(length, partial_file) => {
+                Attempt::Whole
+            }
+            // All that the page lists is there, and right: what the upstream said about the length was not.
+            Some(_) if length.listed == Some(there) && partial_file.check().is_ok() => Attempt::Whole,
             broken => {
-                let reason =
-                    broken.unwrap_or_else(|| format!("{length} of {} bytes came", size.unwrap_or_default()));
+                let whole = length.sent.or(length.listed).unwrap_or_default();
+                let reason = broken.unwrap_or_else(|| format!("{there} of {whole} bytes came"));
                 Attempt::Broken(self.failed(Cause::ConnectionClosed(reason.into())))
             }
         })
@@ -187,12 +200,12 @@ impl Transfer {
     /// Writes one body on; gives the reason where it broke off.
     async fn pump(
         self: &Arc<Self>,
-        (reply, mut skip, size): (FileReply, u64, Option<u64>),
+        (reply, mut skip, length): (FileReply, u64, Length),
         partial_file: &mut PartialFile,
         parallel_ranges: &mut ParallelRanges,
         progress: &watch::Sender<Progress>,
     ) -> Result<Option<String>, SourceError> {
-        let limit = self.size.unwrap_or(u64::MAX);
+        let limit = length.limit();
         let mut batches = reply.body.into_stream().ready_chunks(BATCH);
         let mut waiting_since = Instant::now();
         while let Some(batch) = batches.next().await {
@@ -211,14 +224,14 @@ impl Transfer {
             }
             let added: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
             if partial_file.length() + added > limit {
-                let reason = format!("more bytes than the {limit} that the page tells");
+                let reason = format!("more than the {limit} bytes that are taken in");
                 return Err(self.failed(Cause::Mismatch(reason.into())));
             }
             self.append(pieces, partial_file, progress).await?;
             if broken.is_some() || stop == Some(partial_file.length()) {
                 return Ok(broken);
             }
-            if let Some(size) = size {
+            if let Some(size) = length.promised() {
                 parallel_ranges.took(added, waited, partial_file.length()..size, self);
             }
             waiting_since = Instant::now();
@@ -268,15 +281,24 @@ impl Transfer {
             }
             coded.append(vec![piece]).await.map_err(storage)?;
         }
+        // Many servers take the compression of the file itself for one of the transport, or a word of their own for a coding.
         let is_known = coded.checksum().is_decisive();
         let name = self.request.path.file_name();
-        // Some servers take the compression of the file itself for one of the transport.
-        let is_itself = !is_known && (name.as_str().ends_with("gz") || name.as_str().ends_with(".tgz"));
-        if is_itself || (is_known && coded.check().is_ok()) {
+        let is_gzip_file = name.as_str().ends_with("gz");
+        let is_itself = match is_known {
+            true => coded.check().is_ok(),
+            false => is_gzip_file || !coded.is_gzip().await.map_err(storage)?,
+        };
+        if is_itself {
             return Ok(coded);
         }
-        let limit = self.size.unwrap_or(DECODED_LIMIT);
-        let decoded = coded.decoded(&self.store, &self.digests, limit).await;
+        let decoded = coded
+            .decoded(
+                &self.store,
+                &self.digests,
+                self.size.unwrap_or(0).max(DECODED_LIMIT),
+            )
+            .await;
         decoded.map_err(|error| {
             let reason = format!("an encoding that gives nothing that fits: {error}");
             self.failed(Cause::Mismatch(reason.into()))
@@ -307,15 +329,27 @@ impl Transfer {
         match partial_file.check() {
             Ok(sha256) => Ok((partial_file, sha256)),
             Err(error) => {
+                let there = partial_file.length();
+                partial_file.discard();
+                // Of another length it is something else in the place of the file, which happens.
+                if let Some(listed) = self.size.filter(|listed| *listed != there) {
+                    let reason = format!("the page says {listed} bytes, {there} came; {error}");
+                    return Err(self.failed(Cause::Mismatch(reason.into())));
+                }
                 let detail =
                     format!("an upstream sent other bytes than its page promises, nothing was kept: {error}");
                 self.alarms
                     .raise(AlarmKind::WrongBytes, &self.name, &self.request.path, detail);
-                partial_file.discard();
                 Err(self.failed(Cause::Mismatch(error.to_string().into())))
             }
         }
     }
+}
+
+/// Whether a body whose length nobody told ended before the file did, by what the page says.
+fn is_cut(length: Length, partial_file: &PartialFile) -> bool {
+    let is_short = length.listed.is_some_and(|listed| partial_file.length() < listed);
+    length.sent.is_none() && is_short && partial_file.check().is_err()
 }
 
 /// Whether the source says that its bytes are not the listed ones.
