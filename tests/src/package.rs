@@ -181,7 +181,9 @@ fn record(members: &[(String, Vec<u8>)], info: &str) -> Vec<u8> {
     lines.into_bytes()
 }
 
-fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+/// A zip archive of these members, for wheels that are unlike others.
+#[must_use]
+pub fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (path, bytes) in members {
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);

@@ -157,6 +157,14 @@ impl Shared {
         Some(stray)
     }
 
+    /// The request with the project whose page lists the file, where its name does not tell.
+    pub(super) fn with_listing(&self, request: FileRequest) -> FileRequest {
+        FileRequest {
+            listed_by: self.strays.get(&request.path).map(|stray| stray.project),
+            ..request
+        }
+    }
+
     /// From now on the page counts for this file also while the projects of its name cannot be asked.
     async fn confirm_stray(self: &Arc<Self>, path: &FilePath, project: ProjectName) {
         let stray = Stray {

@@ -100,7 +100,7 @@ impl Shared {
                 .await
                 .map(Answer::Found);
         }
-        let wanted = request.clone().with_entry(entry.clone());
+        let wanted = self.with_listing(request.clone().with_entry(entry.clone()));
         let answer = self.inner.file(&wanted, context).await?;
         if let Answer::Found(reply) = &answer
             && reply.encoded
@@ -188,7 +188,7 @@ impl Shared {
             State::NotFound(freshness) => Ok(Answer::NotFound(freshness)),
             State::Failed(SourceError::Storage { place, cause, .. }) => {
                 tracing::warn!(file = %request.path, %place, error = %cause, "the file cannot be kept and is passed through");
-                let wanted = request.clone().with_entry(entry.clone());
+                let wanted = self.with_listing(request.clone().with_entry(entry.clone()));
                 let answer = self.inner.file(&wanted, context).await?;
                 self.stream_through(answer, request, &entry).await
             }
@@ -255,7 +255,8 @@ impl Shared {
                 }
                 let order = Arc::new(Transfer {
                     source: shared.inner.clone(),
-                    request: FileRequest::whole(entry.path.clone()).with_entry(entry.clone()),
+                    request: shared
+                        .with_listing(FileRequest::whole(entry.path.clone()).with_entry(entry.clone())),
                     digests: shared.digests_of(&entry).await,
                     context,
                     store: shared.store.clone(),

@@ -154,7 +154,7 @@ impl Shared {
         entry: &Arc<FileEntry>,
         context: &RequestContext,
     ) -> Result<Answer<Metadata>, SourceError> {
-        let request = FileRequest::metadata(entry.path.clone()).with_entry(entry.clone());
+        let request = self.with_listing(FileRequest::metadata(entry.path.clone()).with_entry(entry.clone()));
         let is_wheel = entry.filename.kind() == FileKind::Wheel;
         let context = RequestContext {
             timeout: is_wheel
@@ -238,8 +238,8 @@ impl Shared {
         entry: &Arc<FileEntry>,
         context: &RequestContext,
     ) -> Result<Option<u64>, SourceError> {
-        let request = FileRequest::whole(entry.path.clone())
-            .with_entry(entry.clone())
+        let request = self
+            .with_listing(FileRequest::whole(entry.path.clone()).with_entry(entry.clone()))
             .with_range(ByteRange::Last(1));
         match self.inner.file(&request, context).await? {
             Answer::Found(reply) if reply.part.is_some() => Ok(reply.size.or(entry.size)),
@@ -255,8 +255,8 @@ impl Shared {
         context: &RequestContext,
     ) -> Result<Bytes, SourceError> {
         let range = ByteRange::Between(offset, offset + length.saturating_sub(1));
-        let request = FileRequest::whole(entry.path.clone())
-            .with_entry(entry.clone())
+        let request = self
+            .with_listing(FileRequest::whole(entry.path.clone()).with_entry(entry.clone()))
             .with_range(range);
         match self.inner.file(&request, context).await? {
             Answer::Found(reply) if reply.part == Some((offset, length)) => {

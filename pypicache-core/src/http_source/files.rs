@@ -96,7 +96,8 @@ impl HttpSource {
         let mut absent = Freshness::default();
         let name = request.path.file_name();
         let owners = name.owners().into_iter().map(|(project, _)| project);
-        for project in owners.chain(name.other_owners()) {
+        let listed_by = request.listed_by.clone();
+        for project in listed_by.into_iter().chain(owners).chain(name.other_owners()) {
             match self.request_page(&project, &context.without_validators()).await? {
                 Answer::Found(reply) => {
                     let entry = reply.page.file(&request.path);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Validators;
-use crate::model::{FileEntry, FilePath};
+use crate::model::{FileEntry, FilePath, ProjectName};
 
 /// What goes with every request.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +133,8 @@ pub struct FileRequest {
     pub head_only: bool,
     /// The page's entry for the file, where the client has it: spares the source a look-up.
     pub entry: Option<Arc<FileEntry>>,
+    /// The project whose page lists the file, where that is known and the file's name does not tell.
+    pub listed_by: Option<ProjectName>,
 }
 
 impl FileRequest {
@@ -145,6 +147,7 @@ impl FileRequest {
             range: None,
             head_only: false,
             entry: None,
+            listed_by: None,
         }
     }
 

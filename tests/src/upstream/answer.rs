@@ -42,7 +42,7 @@ pub(super) async fn answer(
         headers: headers.clone(),
     };
     state.seen.lock().unwrap().push(seen);
-    let fault = state.script.fault(&path);
+    let fault = state.script.fault(&path, request.method(), &headers);
     match &fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Delay(wait)) => tokio::time::sleep(*wait).await,
@@ -192,6 +192,9 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
     };
     if matches!(fault, Some(Fault::Gzipped | Fault::CalledGzipped)) {
         response = response.header("content-encoding", "gzip");
+    }
+    if let Some(Fault::Called(coding)) = fault {
+        response = response.header("content-encoding", coding);
     }
     for (name, value) in &planned.headers {
         response = response.header(*name, value);

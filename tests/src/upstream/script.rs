@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::{HeaderMap, Method};
 use tokio::sync::watch;
 
 /// What happens instead of the right answer.
@@ -45,6 +46,12 @@ pub enum Fault {
     Gzipped,
     /// The right body, said to be gzipped.
     CalledGzipped,
+    /// The right body, said to be in this coding.
+    Called(&'static str),
+    /// This for requests with a range only.
+    OnRange(Box<Fault>),
+    /// This for HEAD only.
+    OnHead(Box<Fault>),
 }
 
 /// Holds bodies back until it is opened. Clones are the same gate.
@@ -82,8 +89,16 @@ impl Script {
         self.rules.lock().unwrap().clear();
     }
 
-    /// The first rule for this path that is not used up.
-    pub(super) fn fault(&self, path: &str) -> Option<Fault> {
+    /// The first rule for this request that is not used up.
+    pub(super) fn fault(&self, path: &str, method: &Method, headers: &HeaderMap) -> Option<Fault> {
+        match self.rule(path)? {
+            Fault::OnRange(fault) => headers.contains_key("range").then_some(*fault),
+            Fault::OnHead(fault) => (method == Method::HEAD).then_some(*fault),
+            fault => Some(fault),
+        }
+    }
+
+    fn rule(&self, path: &str) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
         let (_, times, fault) = rules
             .iter_mut()
