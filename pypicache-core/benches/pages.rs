@@ -59,12 +59,13 @@ fn read(format: Format, body: &[u8]) -> ProjectPage {
         "https://index.example/simple/".into(),
     );
     let base = Url::parse("https://index.example/simple/acme-sdk/").unwrap();
-    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
+    let path_of = |_: &Url, path: &str, _: Option<&str>| FilePath::from_encoded(&format!("pypi{path}"));
     let context = PageContext {
         project: &project,
         base: &base,
         upstream: &upstream,
         path_of: &path_of,
+        is_delimited: true,
         last_serial: None,
     };
     read_page(format, body, &context).unwrap()

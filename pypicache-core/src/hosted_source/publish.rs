@@ -105,6 +105,9 @@ impl HostedSource {
     }
 }
 
+/// UTF-8's.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
@@ -140,9 +143,7 @@ fn examined(upload: &Upload, file: &File, sha256: Sha256) -> Result<Examined, Pu
     }
     let of = |name| header(&metadata, name).unwrap_or_default();
     let (name, version) = (of("Name"), of("Version"));
-    if of("Metadata-Version").is_empty() {
-        return refused("METADATA has no Metadata-Version".to_owned());
-    }
+    check_metadata_version(&metadata)?;
     if ProjectName::parse(&name).ok().as_ref() != Some(&upload.project) {
         return refused(format!(
             "METADATA names the project {name:?}, not {}",
@@ -164,6 +165,26 @@ fn examined(upload: &Upload, file: &File, sha256: Sha256) -> Result<Examined, Pu
         requires_python: header(&metadata, "Requires-Python"),
         metadata: (upload.filename.kind() == FileKind::Wheel).then_some(metadata),
     })
+}
+
+/// "If a tool sees a metadata-version with an unsupported major version, it must fail" (core metadata specification); a newer
+/// minor version has fields that nobody needs to know.
+fn check_metadata_version(metadata: &[u8]) -> Result<(), PublishError> {
+    let refused = |why: String| Err(PublishError::Refused(why));
+    if metadata.starts_with(BYTE_ORDER_MARK) {
+        return refused(
+            "METADATA begins with a byte order mark, behind which installers find no field: write it without"
+                .to_owned(),
+        );
+    }
+    let version = header(metadata, "Metadata-Version").unwrap_or_default();
+    match version.split_once('.') {
+        Some(("1" | "2", minor)) if minor.parse::<u32>().is_ok() => Ok(()),
+        _ if version.is_empty() => refused("METADATA has no Metadata-Version".to_owned()),
+        _ => refused(format!(
+            "METADATA has Metadata-Version {version:?}; versions 1.x and 2.x are understood"
+        )),
+    }
 }
 
 /// What can be read of a file that is taken in any case.

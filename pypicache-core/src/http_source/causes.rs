@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::timeout;
 
 use super::addresses::ResolveError;
@@ -107,8 +107,40 @@ pub(super) async fn explain(mut response: reqwest::Response) -> Cause {
     }
 }
 
-/// The seconds in `Retry-After` (RFC 9110 section 10.2.3). Dates are passed over: they need a common clock.
+/// How long `Retry-After` (RFC 9110 section 10.2.3) asks to wait: seconds, or a date, which is compared with the answer's own
+/// `Date`, so that it does not matter how right this machine's clock is.
 fn wait_of(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+            .map(str::trim)
+    };
+    let wanted = text(RETRY_AFTER)?;
+    if let Ok(seconds) = wanted.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(wanted).ok()?;
+    let date = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let now = date.unwrap_or_else(std::time::SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let wait = |retry_after: &str, date: &str| {
+            let value = |text: &str| HeaderValue::from_str(text).unwrap();
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value(retry_after)), (DATE, value(date))]);
+            wait_of(&headers).map(|wait| wait.as_secs())
+        };
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(wait("120", date), Some(120));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:51:07 GMT", date), Some(90));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:40:00 GMT", date), Some(0));
+        assert_eq!(wait("soon", date), None);
+    }
 }

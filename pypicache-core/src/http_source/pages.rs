@@ -4,9 +4,10 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, TRANSFER_ENCODING, VIA,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use reqwest::RequestBuilder;
 use url::Url;
 
@@ -34,6 +35,8 @@ struct Received {
     format: Format,
     headers: HeaderMap,
     url: Url,
+    /// Whether the transport told where the body ends.
+    is_delimited: bool,
     body: Buffer,
 }
 
@@ -56,22 +59,22 @@ impl HttpSource {
             Answer::NotModified(freshness) => return Ok(Answer::NotModified(freshness)),
             Answer::NotFound(freshness) => return Ok(Answer::NotFound(freshness)),
         };
-        let path_of = |origin: &Url, path: &str| self.path_of(origin, path);
-        let last_serial = received
-            .headers
-            .get(LAST_SERIAL)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let path_of = |origin: &Url, path: &str, filename: Option<&str>| self.path_of(origin, path, filename);
         let context = PageContext {
             project,
             base: &received.url,
             upstream: &self.label,
             path_of: &path_of,
-            last_serial,
+            is_delimited: received.is_delimited,
+            last_serial: serial_of(&received.headers),
         };
         let page = offload_in_place(received.body.len() > LARGE, || {
             simple::read_page(received.format, &received.body, &context)
         })
         .map_err(|error| self.invalid(&asked, &error))?;
+        if !page.left_out.is_empty() {
+            tracing::warn!(%project, upstream = %self.label, left_out = %page.left_out, "a page lists what cannot be served");
+        }
         self.preconnect(&page);
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
@@ -91,8 +94,10 @@ impl HttpSource {
             Answer::NotModified(freshness) => return Ok(Answer::NotModified(freshness)),
             Answer::NotFound(freshness) => return Ok(Answer::NotFound(freshness)),
         };
-        let list = simple::read_list(received.format, &received.body, &received.url)
+        let (format, is_delimited) = (received.format, received.is_delimited);
+        let mut list = simple::read_list(format, &received.body, &received.url, is_delimited)
             .map_err(|error| self.invalid(asked, &error))?;
+        list.last_serial = list.last_serial.or_else(|| serial_of(&received.headers));
         let (freshness, cache_status) = (
             freshness_of(&received.headers),
             cache_status_of(&received.headers),
@@ -192,6 +197,7 @@ impl HttpSource {
             return Err(self.failed(asked, Cause::InvalidResponse(reason.into())));
         };
         let (headers, url) = (response.headers().clone(), response.url().clone());
+        let is_delimited = is_delimited(&response);
         let body = read_page_body(&mut response, self.options.page_limit)
             .await
             .map_err(|cause| self.failed(asked, cause))?;
@@ -199,6 +205,7 @@ impl HttpSource {
             format,
             headers,
             url,
+            is_delimited,
             body,
         })
     }
@@ -227,6 +234,29 @@ impl HttpSource {
         }
         self.failed(asked, Cause::InvalidResponse(text.into()))
     }
+}
+
+/// Whether something but the end of the connection ends the body (RFC 9112 section 6.3): a length, chunks, HTTP/2. The client
+/// takes the length away from what it unpacks, whose own end shows; so what counts is that the connection does not end with it.
+fn is_delimited(response: &reqwest::Response) -> bool {
+    let headers = response.headers();
+    let closes = headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .windows(5)
+            .any(|word| word == b"close")
+    });
+    let ends_with_connection = match response.version() {
+        Version::HTTP_09 | Version::HTTP_10 => true,
+        Version::HTTP_11 => closes,
+        _ => false,
+    };
+    !ends_with_connection || headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn serial_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(LAST_SERIAL)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Whether an index without the project sends its clients on to PyPI for it, as some private ones do. That is

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::{FileName, InvalidFileName};
+use super::{FileName, InvalidFileName, Sha256};
 
 /// The longest path that is accepted, in bytes.
 const MAX_LEN: usize = 1024;
@@ -99,6 +99,13 @@ impl FilePath {
             decoded.push_str(&text);
         }
         Self::new(&decoded)
+    }
+
+    /// The path of a file of `source` whose URL does not end in its name, or has a path that cannot be an identity (too long,
+    /// empty or escaped separators): made of the URL's path and the name, so the same wherever the URL is met.
+    pub fn of_other_url(source: &str, url_path: &str, filename: &str) -> Result<Self, InvalidFilePath> {
+        let digest = Sha256::of(url_path.as_bytes()).to_hex();
+        Self::new(&format!("{source}/-/{}/{filename}", &digest[..32]))
     }
 
     /// The decoded path.
@@ -194,6 +201,17 @@ mod tests {
         for path in bad {
             assert!(FilePath::from_encoded(path).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn urls_of_any_shape_have_an_identity_by_the_files_name() {
+        let path = FilePath::of_other_url("pypi", "/blob//7%2Fx", "six-1.0.tar.gz").unwrap();
+        assert_eq!(
+            (path.source(), path.file_name().as_str()),
+            ("pypi", "six-1.0.tar.gz")
+        );
+        assert_eq!(FilePath::from_encoded(&path.to_encoded()).unwrap(), path);
+        assert!(FilePath::of_other_url("pypi", "/x", "../six-1.0.tar.gz").is_err());
     }
 
     #[test]

@@ -22,6 +22,6 @@ pub use digest::{Digests, ParseDigestError, Sha256, Sha256Hasher};
 pub use file_name::{FileKind, FileName, InvalidFileName};
 pub use file_path::{FilePath, InvalidFilePath};
 pub use list::{ListedProject, ProjectList};
-pub use page::{CoreMetadata, FileEntry, Link, ProjectPage, ProjectStatus, Yanked};
+pub use page::{CoreMetadata, FileEntry, LeftOut, Link, ProjectPage, ProjectStatus, Yanked};
 pub use pattern::NamePattern;
 pub use project::{InvalidProjectName, ProjectName};

@@ -20,6 +20,52 @@ pub struct ProjectPage {
     pub status: ProjectStatus,
     /// PyPI's serial of the last change (`X-PyPI-Last-Serial`), where the origin has one.
     pub last_serial: Option<u64>,
+    /// Entries of the origin's page that could not be taken.
+    #[serde(default, skip_serializing_if = "LeftOut::is_empty")]
+    pub left_out: LeftOut,
+}
+
+/// What a page lists and nobody can be given: counted, with the first few by name, for whoever looks for one of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many entries.
+    pub count: usize,
+    /// The first of them: the file's name as the page has it (or the beginning of what stands there), and why.
+    pub examples: Vec<(String, String)>,
+}
+
+impl LeftOut {
+    /// How many are kept by name.
+    const EXAMPLES: usize = 10;
+
+    /// How much of a name is kept, in characters.
+    const NAME: usize = 100;
+
+    /// Notes one entry.
+    pub fn note(&mut self, name: &str, reason: &str) {
+        self.count += 1;
+        if self.examples.len() < Self::EXAMPLES {
+            let plain = name.chars().filter(|c| !c.is_control());
+            self.examples
+                .push((plain.take(Self::NAME).collect(), reason.to_owned()));
+        }
+    }
+
+    /// Whether all entries were taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} entries", self.count)?;
+        for (number, (name, reason)) in self.examples.iter().enumerate() {
+            write!(f, "{} {name:?}: {reason}", if number == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
 }
 
 /// "status: active, archived, quarantined or deprecated" (PEP 792); values unknown to us pass through.
@@ -127,6 +173,7 @@ impl ProjectPage {
             versions: None,
             status: ProjectStatus::default(),
             last_serial: None,
+            left_out: LeftOut::default(),
         }
     }
 

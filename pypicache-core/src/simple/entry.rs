@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use url::{Position, Url};
 
-use super::PageContext;
-use crate::model::{CoreMetadata, Digests, FileEntry, Link, Sha256};
+use super::{PageContext, ReadPageError};
+use crate::model::{CoreMetadata, Digests, FileEntry, InvalidFilePath, Link, ProjectPage, Sha256};
 
 /// Where the links of one page lead to: relative ones are relative to `base`, and nearly all of them share one origin.
 pub(super) struct Links<'a> {
@@ -24,34 +24,26 @@ impl<'a> Links<'a> {
         Self { context, base, usual }
     }
 
-    /// Begins an entry from the file's URL. `None` (with a word in the log) drops the file: no usable URL, or a name
-    /// that is no distribution's.
+    /// Begins an entry from the file's URL, and its name where the page has it apart from the link (PEP 691 `filename`).
+    /// An error says why the file is dropped: no usable URL, or a name that is no distribution's.
     ///
-    /// The name is taken from the URL, not from the anchor's text or the `filename` key: it is what will be
-    /// downloaded, and what installers look at.
-    pub(super) fn begin(&self, href: &str) -> Option<FileEntry> {
-        let project = self.context.project;
+    /// The link is only where to ask; without a name of its own the file has the one that the link ends in.
+    pub(super) fn begin(&self, href: &str, filename: Option<&str>) -> Result<FileEntry, String> {
+        // The link itself is not told: it may carry a password or a signature.
         let (path, url) = match self.usual_path(href) {
-            Some((origin, path)) => ((self.context.path_of)(origin, path), href.into()),
+            Some((origin, path)) => ((self.context.path_of)(origin, path, filename), href.into()),
             None => {
-                let Some(url) = resolve(self.base, href) else {
-                    // The link itself is not logged: it may carry a password or a signature.
-                    tracing::debug!(%project, "a link that is no http URL is passed over");
-                    return None;
-                };
-                ((self.context.path_of)(&url, url.path()), String::from(url).into())
+                let url = resolve(self.base, href).ok_or("its link is no http URL")?;
+                let path = (self.context.path_of)(&url, url.path(), filename);
+                (path, String::from(url).into())
             }
         };
-        let Some(path) = path else {
-            tracing::debug!(%project, "a link that is no distribution's is passed over");
-            return None;
-        };
-        let mut entry = FileEntry::new(path);
+        let mut entry = FileEntry::new(path.map_err(|error| reason_of(&error))?);
         entry.link = Some(Link {
             upstream: self.context.upstream.clone(),
             url,
         });
-        Some(entry)
+        Ok(entry)
     }
 
     /// The path of a URL at the usual origin in which there is nothing that reading it as a URL would change.
@@ -62,6 +54,13 @@ impl<'a> Links<'a> {
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'+' | b'!' | b'~');
         let is_unchanged = rest.bytes().all(is_plain) && !rest.starts_with('.') && !rest.contains("/.");
         is_unchanged.then(|| (url, &href[origin.len() - 1..]))
+    }
+}
+
+fn reason_of(error: &InvalidFilePath) -> String {
+    match error {
+        InvalidFilePath::Shape => "its link has no path that a file can have".to_owned(),
+        InvalidFilePath::FileName(error) => error.to_string(),
     }
 }
 
@@ -78,28 +77,69 @@ fn resolve(base: &Url, href: &str) -> Option<Url> {
 }
 
 /// Removes entries whose file name another has before them. Two files of one name never mix.
-pub(super) fn remove_doubles(files: &mut Vec<FileEntry>) {
-    let mut first: HashMap<&str, &FileEntry> = HashMap::with_capacity(files.len());
+pub(super) fn remove_doubles(page: &mut ProjectPage) {
+    let mut first: HashMap<&str, &FileEntry> = HashMap::with_capacity(page.files.len());
     let mut doubles = HashSet::new();
-    for (number, file) in files.iter().enumerate() {
+    for (number, file) in page.files.iter().enumerate() {
         let Some(known) = first.insert(file.filename.as_str(), file) else {
             continue;
         };
         first.insert(known.filename.as_str(), known);
         doubles.insert(number);
         if known.hashes != file.hashes {
-            tracing::warn!(file = %file.filename, "a page lists one file name twice with different digests; the first counts");
+            let reason = "the name stands there twice with different digests; the first counts";
+            page.left_out.note(file.filename.as_str(), reason);
         }
     }
     let mut number = 0..;
     if !doubles.is_empty() {
-        files.retain(|_| number.next().is_some_and(|number| !doubles.contains(&number)));
+        page.files
+            .retain(|_| number.next().is_some_and(|number| !doubles.contains(&number)));
     }
 }
 
-/// RFC 3339, or nothing.
+/// Fails for a page that lists files of which none was taken: that is trouble, and not an empty project.
+pub(super) fn check_taken(page: ProjectPage) -> Result<ProjectPage, ReadPageError> {
+    match page.files.is_empty() && !page.left_out.is_empty() {
+        true => Err(ReadPageError::NothingUsable(page.left_out)),
+        false => Ok(page),
+    }
+}
+
+/// A time as PEP 700 wants it: RFC 3339 in UTC with `Z` and six digits behind the second at the most. Another offset is
+/// converted, a missing one is taken for UTC, further digits are cut. `None` where it is no time.
 pub(super) fn upload_time(text: &str) -> Option<Box<str>> {
-    text.parse::<jiff::Timestamp>().is_ok().then(|| text.into())
+    let text = text.trim();
+    let time: jiff::Timestamp = match text.parse() {
+        Ok(time) => time,
+        Err(_) => {
+            let civil: jiff::civil::DateTime = text.parse().ok()?;
+            civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+        }
+    };
+    if is_canonical_time(text.as_bytes()) {
+        return Some(text.into());
+    }
+    let cut = time.subsec_nanosecond() % 1000;
+    let micros = time
+        .checked_sub(jiff::SignedDuration::from_nanos(cut.into()))
+        .ok()?;
+    Some(micros.to_string().into())
+}
+
+/// `2024-05-06T07:08:09.123456Z`, with fewer digits or none behind the second.
+fn is_canonical_time(text: &[u8]) -> bool {
+    let fits = |(number, byte): (usize, &u8)| match number {
+        4 | 7 => *byte == b'-',
+        10 => *byte == b'T',
+        13 | 16 => *byte == b':',
+        19 => *byte == b'.',
+        _ => byte.is_ascii_digit(),
+    };
+    let front = text.strip_suffix(b"Z");
+    front.is_some_and(|front| {
+        (19..=26).contains(&front.len()) && front.len() != 20 && front.iter().enumerate().all(fits)
+    })
 }
 
 /// Any text without control characters; installers judge the specifier.
@@ -143,6 +183,32 @@ mod tests {
     use crate::model::{FilePath, ProjectName};
     use proptest::prelude::*;
 
+    #[test]
+    fn upload_times_are_written_as_the_standard_wants_them() {
+        let cases = [
+            ("2024-05-06T07:08:09.123456Z", Some("2024-05-06T07:08:09.123456Z")),
+            ("2024-05-06T07:08:09Z", Some("2024-05-06T07:08:09Z")),
+            (
+                "2024-05-06T07:08:09.1234567Z",
+                Some("2024-05-06T07:08:09.123456Z"),
+            ),
+            (
+                "2024-05-06T07:08:09.123456789+00:00",
+                Some("2024-05-06T07:08:09.123456Z"),
+            ),
+            ("2024-05-06T09:08:09+02:00", Some("2024-05-06T07:08:09Z")),
+            ("2024-05-06 07:08:09Z", Some("2024-05-06T07:08:09Z")),
+            ("2024-05-06T07:08:09", Some("2024-05-06T07:08:09Z")),
+            ("2024-05-06t07:08:09z", Some("2024-05-06T07:08:09Z")),
+            ("yesterday", None),
+            ("", None),
+            ("2024-13-06T07:08:09Z", None),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(upload_time(text).as_deref(), wanted, "{text}");
+        }
+    }
+
     proptest! {
         /// What is known of a page's first link saves work on the others and changes nothing about them.
         #[test]
@@ -152,14 +218,14 @@ mod tests {
         ) {
             let (project, upstream) = (ProjectName::parse("six").unwrap(), "u".into());
             let base = Url::parse("https://index.example/simple/six/").unwrap();
-            let path_of = |origin: &Url, path: &str| {
-                FilePath::from_encoded(&format!("{}{path}", origin.host_str().unwrap())).ok()
+            let path_of = |origin: &Url, path: &str, _: Option<&str>| {
+                FilePath::from_encoded(&format!("{}{path}", origin.host_str().unwrap()))
             };
-            let context = PageContext { project: &project, base: &base, upstream: &upstream, path_of: &path_of, last_serial: None };
+            let context = PageContext { project: &project, base: &base, upstream: &upstream, path_of: &path_of, is_delimited: true, last_serial: None };
             let href = format!("{host}/{rest}");
-            let long = Links::new(&context, &base, None).begin(&href);
+            let long = Links::new(&context, &base, None).begin(&href, None);
             let first = href.replace(['@', ' '], "x");
-            prop_assert_eq!(Links::new(&context, &base, Some(&first)).begin(&href), long);
+            prop_assert_eq!(Links::new(&context, &base, Some(&first)).begin(&href, None), long);
         }
     }
 }

@@ -24,12 +24,13 @@ fn page(format: Format, body: &[u8]) -> Option<ProjectPage> {
     let (project, upstream): (_, Arc<str>) =
         (ProjectName::parse("six").ok()?, "https://index.example/".into());
     let base = Url::parse("https://index.example/simple/six/").ok()?;
-    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
+    let path_of = |_: &Url, path: &str, _: Option<&str>| FilePath::from_encoded(&format!("pypi{path}"));
     let context = PageContext {
         project: &project,
         base: &base,
         upstream: &upstream,
         path_of: &path_of,
+        is_delimited: true,
         last_serial: None,
     };
     read_page(format, body, &context).ok()
@@ -77,8 +78,8 @@ fn any_bytes() {
         goes_round(Format::Json, bytes);
         goes_round(Format::Html, bytes);
         if let Ok(base) = Url::parse("https://index.example/simple/") {
-            let _ = read_list(Format::Json, bytes, &base);
-            let _ = read_list(Format::Html, bytes, &base);
+            let _ = read_list(Format::Json, bytes, &base, true);
+            let _ = read_list(Format::Html, bytes, &base, true);
         }
     });
 }

@@ -20,6 +20,13 @@ struct Document {
     anchors: Vec<Anchor>,
 }
 
+impl Document {
+    /// The page says itself that it is one of an index.
+    fn is_index_page(&self) -> bool {
+        self.version.is_some() || self.status.is_some()
+    }
+}
+
 /// An anchor's attributes, entities decoded.
 #[derive(Default)]
 struct Anchor {
@@ -34,6 +41,7 @@ struct Anchor {
 }
 
 pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage, ReadPageError> {
+    check_end(body, context.is_delimited)?;
     let document = read(body)?;
     check_version(document.version.as_deref())?;
     // The first <base> counts; a relative one is relative to the page.
@@ -45,10 +53,16 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
     let mut page = ProjectPage::new(context.project.clone());
     let first = document.anchors.first().map(|anchor| anchor.href.as_str());
     let links = entry::Links::new(context, base, first);
-    let entries = document.anchors.iter();
-    page.files = entries.filter_map(|anchor| entry_of(anchor, &links)).collect();
-    entry::remove_doubles(&mut page.files);
-    if document.version.is_none() && !page.files.iter().any(|file| belongs(file, context.project)) {
+    for anchor in &document.anchors {
+        match entry_of(anchor, &links) {
+            Ok(entry) => page.files.push(entry),
+            // Other links lead home, to the parent, to documentation.
+            Err(reason) if anchor.is_of_file() => page.left_out.note(name_in(&anchor.href), &reason),
+            Err(_) => {}
+        }
+    }
+    entry::remove_doubles(&mut page);
+    if !document.is_index_page() && !page.files.iter().any(|file| belongs(file, context.project)) {
         return Err(ReadPageError::NotAnIndexPage);
     }
     if let Some(marker) = document.status {
@@ -58,17 +72,40 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
         };
     }
     page.last_serial = context.last_serial;
-    Ok(page)
+    entry::check_taken(page)
 }
 
-pub(super) fn list(body: &[u8], base: &Url) -> Result<ProjectList, ReadPageError> {
+/// What decides whether a page is whole: the transport, where that tells its end; else the page has to have ended itself, by
+/// `</body>` or `</html>` in its last kilobyte. (A page that never closes is taken where it came with a length.)
+fn check_end(body: &[u8], is_delimited: bool) -> Result<(), ReadPageError> {
+    const TAIL: usize = 1024;
+    let tail = &body[body.len().saturating_sub(TAIL)..];
+    let ends = |tag: &[u8]| {
+        tail.windows(tag.len())
+            .any(|window| window.eq_ignore_ascii_case(tag))
+    };
+    match is_delimited || ends(b"</html") || ends(b"</body") {
+        true => Ok(()),
+        false => Err(ReadPageError::Malformed(
+            "it came without a length and breaks off before </body>".to_owned(),
+        )),
+    }
+}
+
+/// The part of a link that tells people which file it is about, without what may be secret.
+fn name_in(href: &str) -> &str {
+    let path = href.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+pub(super) fn list(body: &[u8], base: &Url, is_delimited: bool) -> Result<ProjectList, ReadPageError> {
+    check_end(body, is_delimited)?;
     let document = read(body)?;
     check_version(document.version.as_deref())?;
     let links = document.anchors.iter();
-    let list: ProjectList = links
-        .filter_map(|anchor| project_behind(&anchor.href, base))
-        .collect();
-    match document.version.is_none() && list.projects().is_empty() {
+    let names = links.filter_map(|anchor| project_behind(&anchor.href, base));
+    let list: ProjectList = names.collect();
+    match list.projects().is_empty() && (document.version.is_none() || !document.anchors.is_empty()) {
         true => Err(ReadPageError::NotAnIndexPage),
         false => Ok(list),
     }
@@ -165,9 +202,20 @@ fn attribute(element: &Element<'_, '_>, name: &str) -> Option<String> {
         .map(|raw| decode_html_entities(&raw).into_owned())
 }
 
-fn entry_of(anchor: &Anchor, links: &entry::Links<'_>) -> Option<FileEntry> {
+impl Anchor {
+    /// Whether it carries what only links to files carry.
+    fn is_of_file(&self) -> bool {
+        let has_digest = self
+            .href
+            .split_once('#')
+            .is_some_and(|(_, fragment)| fragment.contains('='));
+        has_digest || self.requires_python.is_some() || self.core_metadata.is_some() || self.yanked.is_some()
+    }
+}
+
+fn entry_of(anchor: &Anchor, links: &entry::Links<'_>) -> Result<FileEntry, String> {
     let (href, fragment) = anchor.href.split_once('#').unwrap_or((&anchor.href, ""));
-    let mut entry = links.begin(href)?;
+    let mut entry = links.begin(href, None)?;
     entry::fragment_digests(fragment, &mut entry.hashes);
     entry.requires_python = anchor.requires_python.as_deref().and_then(entry::requires_python);
     entry.yanked = match anchor.yanked.as_deref() {
@@ -181,8 +229,13 @@ fn entry_of(anchor: &Anchor, links: &entry::Links<'_>) -> Option<FileEntry> {
         Some(text) => entry::core_metadata(text.strip_prefix("sha256=")),
     };
     entry.provenance = anchor.provenance.as_deref().and_then(entry::provenance);
-    entry.gpg_sig = anchor.gpg_sig.as_deref().and_then(|text| text.parse().ok());
+    // There are no signatures here, so none is promised.
+    entry.gpg_sig = anchor
+        .gpg_sig
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .filter(|is_there: &bool| !is_there);
     entry.size = anchor.size.as_deref().and_then(|text| text.parse().ok());
     entry.upload_time = anchor.upload_time.as_deref().and_then(entry::upload_time);
-    Some(entry)
+    Ok(entry)
 }

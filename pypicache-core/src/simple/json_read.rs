@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -9,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{PageContext, ReadPageError, check_version, entry};
 use crate::model::{
-    CoreMetadata, Digests, FileEntry, ProjectList, ProjectName, ProjectPage, ProjectStatus, Yanked,
+    CoreMetadata, Digests, FileEntry, LeftOut, ListedProject, ProjectList, ProjectName, ProjectPage,
+    ProjectStatus, Yanked,
 };
 
 /// A page with files of type `F`: read at once, or one by one where one of them is broken.
@@ -18,12 +20,12 @@ struct RawPage<'a, F> {
     #[serde(borrow)]
     meta: RawMeta<'a>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<&'a RawValue>,
     files: Vec<F>,
     #[serde(borrow)]
-    versions: Option<Vec<Cow<'a, str>>>,
+    versions: Option<&'a RawValue>,
     #[serde(borrow, rename = "project-status")]
-    status: Option<RawStatus<'a>>,
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -33,15 +35,15 @@ struct RawMeta<'a> {
     #[serde(borrow, rename = "_last-serial")]
     last_serial: Option<&'a RawValue>,
     #[serde(borrow, rename = "project-status")]
-    status: Option<RawStatus<'a>>,
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct RawStatus<'a> {
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    status: Option<&'a RawValue>,
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<&'a RawValue>,
 }
 
 /// From so many files on, starting a thread costs less than it saves.
@@ -50,6 +52,8 @@ const WORTH_A_THREAD: usize = 1000;
 /// Every field but the URL is read leniently: a value of the wrong type counts as missing.
 #[derive(Clone, Copy, Deserialize)]
 struct RawFile<'a> {
+    #[serde(borrow)]
+    filename: Option<&'a RawValue>,
     #[serde(borrow)]
     url: &'a RawValue,
     #[serde(borrow)]
@@ -77,11 +81,13 @@ struct RawFile<'a> {
 pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage, ReadPageError> {
     let text = text_of(body)?;
     match serde_json::from_str::<RawPage<'_, RawFile<'_>>>(text) {
-        Ok(raw) => finish(raw, context, Some),
+        Ok(raw) => finish(raw, context, Ok),
         // Perhaps only one file is broken: then only that one is dropped.
         Err(_) => {
             let raw: RawPage<'_, &RawValue> = serde_json::from_str(text).map_err(malformed)?;
-            finish(raw, context, |file| value::<RawFile<'_>>(Some(file)))
+            finish(raw, context, |file| {
+                serde_json::from_str(file.get()).map_err(|_| file)
+            })
         }
     }
 }
@@ -98,47 +104,93 @@ pub(super) fn list(body: &[u8]) -> Result<ProjectList, ReadPageError> {
     struct RawProject<'a> {
         #[serde(borrow)]
         name: Cow<'a, str>,
+        #[serde(borrow, rename = "_last-serial")]
+        last_serial: Option<&'a RawValue>,
     }
     let raw: RawList<'_> = serde_json::from_str(text_of(body)?).map_err(malformed)?;
     check_version(version(&raw.meta).as_deref())?;
-    let name = |project: &&RawValue| {
+    let listed = |project: &&RawValue| {
         let project: RawProject<'_> = serde_json::from_str(project.get()).ok()?;
-        ProjectName::parse(&project.name).ok()
+        Some(ListedProject {
+            name: ProjectName::parse(&project.name).ok()?,
+            last_serial: value(project.last_serial),
+        })
     };
-    Ok(raw.projects.iter().filter_map(name).collect())
+    let mut list: ProjectList = raw.projects.iter().filter_map(listed).collect();
+    if list.projects().is_empty() && !raw.projects.is_empty() {
+        return Err(ReadPageError::Malformed(format!(
+            "none of its {} projects has a name",
+            raw.projects.len()
+        )));
+    }
+    list.last_serial = value(raw.meta.last_serial);
+    Ok(list)
 }
 
 fn finish<'a, F: Copy + Send + Sync>(
     raw: RawPage<'a, F>,
     context: &PageContext<'_>,
-    read: impl Fn(F) -> Option<RawFile<'a>> + Sync,
+    read: impl Fn(F) -> Result<RawFile<'a>, &'a RawValue> + Sync,
 ) -> Result<ProjectPage, ReadPageError> {
     check_version(version(&raw.meta).as_deref())?;
-    if let Some(name) = &raw.name
-        && ProjectName::parse(name).ok().as_ref() != Some(context.project)
+    if let Some(name) = text(raw.name)
+        && ProjectName::parse(&name).ok().as_ref() != Some(context.project)
     {
         return Err(ReadPageError::WrongProject(name.chars().take(100).collect()));
     }
     let mut page = ProjectPage::new(context.project.clone());
-    let first = raw.files.first().and_then(|file| read(*file));
+    let first = raw.files.first().and_then(|file| read(*file).ok());
     let first = first.and_then(|file| text(Some(file.url)));
     let links = entry::Links::new(context, context.base, first.as_deref());
-    page.files = on_two_threads(&raw.files, |file: &F| entry_of(&read(*file)?, &links));
-    entry::remove_doubles(&mut page.files);
-    page.versions = raw
-        .versions
-        .map(|versions| versions.into_iter().map(Cow::into_owned).collect());
-    if let Some(status) = raw.status.or(raw.meta.status) {
-        let marker = status
-            .status
-            .map_or_else(|| "active".to_owned(), |marker| marker.to_ascii_lowercase());
-        page.status = ProjectStatus {
-            marker,
-            reason: status.reason.map(Cow::into_owned),
-        };
+    // A std mutex: locked for each entry that is left out, which are few or all.
+    let left_out = Mutex::new(LeftOut::default());
+    let leave_out = |name: &str, reason: &str| {
+        left_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(name, reason);
+        None
+    };
+    page.files = on_two_threads(&raw.files, |file: &F| match read(*file) {
+        Ok(raw) => match entry_of(&raw, &links) {
+            Ok(entry) => Some(entry),
+            Err(reason) => leave_out(&text(raw.filename).unwrap_or_default(), &reason),
+        },
+        Err(raw) => leave_out(raw.get(), "it is no object with a url"),
+    });
+    page.left_out = left_out.into_inner().unwrap_or_else(PoisonError::into_inner);
+    entry::remove_doubles(&mut page);
+    page.versions = versions(raw.versions);
+    if let Some(status) = status(raw.status).or_else(|| status(raw.meta.status)) {
+        page.status = status;
     }
     page.last_serial = context.last_serial.or_else(|| value(raw.meta.last_serial));
-    Ok(page)
+    entry::check_taken(page)
+}
+
+/// Texts, and numbers as they stand there; what is neither is passed over.
+fn versions(raw: Option<&RawValue>) -> Option<Vec<String>> {
+    let listed: Vec<&RawValue> = value(raw)?;
+    let version = |raw: &&RawValue| match text(Some(*raw)) {
+        Some(text) => Some(text.into_owned()),
+        None => value::<f64>(Some(*raw)).map(|_| raw.get().to_owned()),
+    };
+    Some(listed.iter().filter_map(version).collect())
+}
+
+/// PEP 792: an object; some indexes send the marker alone.
+fn status(raw: Option<&RawValue>) -> Option<ProjectStatus> {
+    let (marker, reason) = match value::<RawStatus<'_>>(raw) {
+        Some(status) => (text(status.status), text(status.reason)),
+        None => (Some(text(raw)?), None),
+    };
+    Some(ProjectStatus {
+        marker: marker.map_or_else(
+            || "active".to_owned(),
+            |marker| marker.trim().to_ascii_lowercase(),
+        ),
+        reason: reason.map(Cow::into_owned),
+    })
 }
 
 /// What `read` makes of the items, in their order. Somebody waits for a large page, so two share the work.
@@ -165,9 +217,17 @@ fn on_two_threads<T: Sync, U: Send>(items: &[T], read: impl Fn(&T) -> Option<U> 
     })
 }
 
-fn entry_of(raw: &RawFile<'_>, links: &entry::Links<'_>) -> Option<FileEntry> {
-    let mut entry = links.begin(&text(Some(raw.url))?)?;
+fn entry_of(raw: &RawFile<'_>, links: &entry::Links<'_>) -> Result<FileEntry, String> {
+    let url = text(Some(raw.url)).ok_or("its url is no text")?;
+    let (url, fragment) = match url.split_once('#') {
+        Some((url, fragment)) => (url, Some(fragment)),
+        None => (&*url, None),
+    };
+    let mut entry = links.begin(url, text(raw.filename).as_deref())?;
     entry.hashes = hashes(raw.hashes);
+    if let Some(fragment) = fragment.filter(|_| entry.hashes.is_empty()) {
+        entry::fragment_digests(fragment, &mut entry.hashes);
+    }
     entry.size = value(raw.size);
     entry.upload_time = text(raw.upload_time).as_deref().and_then(entry::upload_time);
     entry.requires_python = text(raw.requires_python)
@@ -185,8 +245,9 @@ fn entry_of(raw: &RawFile<'_>, links: &entry::Links<'_>) -> Option<FileEntry> {
         .next()
         .map_or(CoreMetadata::None, core_metadata);
     entry.provenance = text(raw.provenance).as_deref().and_then(entry::provenance);
-    entry.gpg_sig = value(raw.gpg_sig);
-    Some(entry)
+    // There are no signatures here, so none is promised.
+    entry.gpg_sig = value(raw.gpg_sig).filter(|is_there| !is_there);
+    Ok(entry)
 }
 
 fn hashes(raw: Option<&RawValue>) -> Digests {
@@ -216,11 +277,13 @@ fn hashes(raw: Option<&RawValue>) -> Digests {
 
 fn yanked(raw: Option<&RawValue>) -> Yanked {
     match raw.map(RawValue::get) {
-        None | Some("false" | "null") => Yanked::No,
+        None | Some("false" | "null" | "0") => Yanked::No,
         Some("true") => Yanked::Yes,
         // An empty reason counts as yanked; what is neither is the index's attempt at saying so.
-        Some(_) => match value::<String>(raw) {
-            Some(reason) if !reason.is_empty() => Yanked::Because(reason),
+        Some(_) => match text(raw).as_deref() {
+            Some(word) if word.eq_ignore_ascii_case("false") => Yanked::No,
+            Some(word) if word.eq_ignore_ascii_case("true") => Yanked::Yes,
+            Some(reason) if !reason.is_empty() => Yanked::Because(reason.to_owned()),
             _ => Yanked::Yes,
         },
     }

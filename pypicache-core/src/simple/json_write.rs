@@ -110,7 +110,7 @@ pub(super) fn list(list: &ProjectList) -> Vec<u8> {
     let document = List {
         meta: Meta {
             api_version: "1.4",
-            last_serial: None,
+            last_serial: list.last_serial,
         },
         projects: list.projects(),
     };

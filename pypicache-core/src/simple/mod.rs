@@ -13,10 +13,11 @@ mod json_read;
 mod json_write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::Url;
 
-use crate::model::{FilePath, ProjectList, ProjectName, ProjectPage};
+use crate::model::{FilePath, InvalidFilePath, LeftOut, ProjectList, ProjectName, ProjectPage};
 
 /// What we ask upstreams with: JSON first, in the words that indexes see most often.
 pub const ACCEPT: &str =
@@ -59,6 +60,10 @@ impl Format {
     }
 }
 
+/// See [`PageContext::path_of`].
+pub type PathOf<'a> =
+    dyn Fn(&Url, &str, Option<&str>) -> Result<FilePath, InvalidFilePath> + Send + Sync + 'a;
+
 /// What has to be known beside a page's bytes to read it.
 #[derive(Clone, Copy)]
 pub struct PageContext<'a> {
@@ -68,9 +73,12 @@ pub struct PageContext<'a> {
     pub base: &'a Url,
     /// Whose links these are, see [`crate::model::Link`].
     pub upstream: &'a Arc<str>,
-    /// The identity of the file behind a URL: told are one of the same origin (scheme, host and port count), and the
-    /// path as it stands in the URL. `None` drops the file.
-    pub path_of: &'a (dyn Fn(&Url, &str) -> Option<FilePath> + Send + Sync),
+    /// The identity of the file behind a URL: told are one of the same origin (scheme, host and port count), the
+    /// path as it stands in the URL, and the file's name where the page has it beside the link. An error drops the file.
+    pub path_of: &'a PathOf<'a>,
+    /// Whether the transport said where the body ends. Where the end of the connection is the end of the page (no length,
+    /// no chunks), HTML has to say itself that it is whole.
+    pub is_delimited: bool,
     /// The serial that the answer's header told.
     pub last_serial: Option<u64>,
 }
@@ -94,6 +102,9 @@ pub enum ReadPageError {
     /// It cannot be read, or lacks what PEP 691 demands.
     #[error("the page is malformed: {0}")]
     Malformed(String),
+    /// It lists files, and none of them can be taken.
+    #[error("of its {} none can be taken", .0)]
+    NothingUsable(LeftOut),
     /// It is the page of another project.
     #[error("the page is of another project, {0:?}")]
     WrongProject(String),
@@ -111,11 +122,17 @@ pub fn read_page(
     }
 }
 
-/// Reads a project list that was found at `base`. What is no project is passed over.
-pub fn read_list(format: Format, body: &[u8], base: &Url) -> Result<ProjectList, ReadPageError> {
+/// Reads a project list that was found at `base`; `is_delimited` as in [`PageContext`]. What is no project is passed over,
+/// unless nothing is one.
+pub fn read_list(
+    format: Format,
+    body: &[u8],
+    base: &Url,
+    is_delimited: bool,
+) -> Result<ProjectList, ReadPageError> {
     match format {
         Format::Json => json_read::list(body),
-        Format::Html => html_read::list(body, base),
+        Format::Html => html_read::list(body, base, is_delimited),
     }
 }
 
@@ -162,13 +179,28 @@ fn is_mixed(page: &ProjectPage) -> bool {
     sources.any(|source| Some(source) != first)
 }
 
-/// Checks a version like "1.4"; a missing one is 1.0.
+/// The newest minor version of which every field is known here.
+const KNOWN_MINOR: u32 = 4;
+
+/// Checks a version like "1.4"; a missing one is 1.0. A newer minor version is read, and said in the log once.
 fn check_version(version: Option<&str>) -> Result<(), ReadPageError> {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
     let Some(version) = version.map(str::trim) else {
         return Ok(());
     };
-    match version.split('.').next() {
-        Some("1") => Ok(()),
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    match major {
+        "1" => {
+            if minor.parse().is_ok_and(|minor: u32| minor > KNOWN_MINOR)
+                && !IS_SAID.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(
+                    version,
+                    "an index speaks a newer version of the Simple API; what is new in it is left out"
+                );
+            }
+            Ok(())
+        }
         _ => Err(ReadPageError::UnsupportedVersion(
             version.chars().take(40).collect(),
         )),

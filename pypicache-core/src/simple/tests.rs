@@ -10,7 +10,12 @@ use crate::model::{CoreMetadata, Digests, FileEntry, ProjectStatus, Sha256, Yank
 
 fn read(format: Format, body: &[u8]) -> Result<ProjectPage, ReadPageError> {
     let base = Url::parse("https://index.example/simple/six/").unwrap();
-    let path_of = |_: &Url, path: &str| FilePath::from_encoded(&format!("pypi{path}")).ok();
+    let path_of = |_: &Url, path: &str, filename: Option<&str>| match filename {
+        Some(filename) if !path.ends_with(filename) => {
+            FilePath::of_other_url("pypi", path, filename).or(FilePath::from_encoded(&format!("pypi{path}")))
+        }
+        _ => FilePath::from_encoded(&format!("pypi{path}")),
+    };
     let (project, upstream) = (
         ProjectName::parse("six").unwrap(),
         Arc::from("https://index.example/simple/"),
@@ -20,6 +25,7 @@ fn read(format: Format, body: &[u8]) -> Result<ProjectPage, ReadPageError> {
         base: &base,
         upstream: &upstream,
         path_of: &path_of,
+        is_delimited: true,
         last_serial: None,
     };
     read_page(format, body, &context)
@@ -131,6 +137,158 @@ fn odd_fields_count_as_missing() {
         [("md5", "00000000000000000000000000000000".into())]
     );
     assert!(file.provenance.is_none());
+}
+
+#[test]
+fn the_filename_is_the_name_and_the_link_is_what_to_ask() {
+    let name = "six-1.0.tar.gz";
+    let links = [
+        "https://files.example/blob/17",
+        "https://files.example/download?file=six-1.0.tar.gz",
+        "https://files.example/a//six-1.0.tar.gz/",
+        "https://files.example/",
+    ];
+    for link in links {
+        let page = json(&format!(
+            r#"{{"filename":"{name}","url":"{link}","hashes":{{}}}}"#
+        ))
+        .unwrap();
+        assert_eq!((page.files[0].filename.as_str(), urls(&page)[0]), (name, link));
+        assert_eq!(page.files[0].path.file_name().as_str(), name);
+        assert!(page.left_out.is_empty());
+    }
+    let odd = json(r#"{"filename":"no name","url":"a/six-1.0.tar.gz","hashes":{}}"#).unwrap();
+    assert_eq!(odd.files[0].filename.as_str(), name, "else the link has the name");
+}
+
+#[test]
+fn what_cannot_be_taken_is_counted_and_a_page_of_nothing_else_is_an_error() {
+    let good = r#"{"filename":"six-1.0.tar.gz","url":"six-1.0.tar.gz","hashes":{}}"#;
+    let bad =
+        r#"{"filename":"six.txt","url":"six.txt"},7,{"filename":"six-1.1.tar.gz","url":"ftp://h.example/x"}"#;
+    let page = json(&format!("{good},{bad}")).unwrap();
+    assert_eq!((page.files.len(), page.left_out.count), (1, 3));
+    assert_eq!(page.left_out.examples[0].0, "six.txt");
+    assert!(
+        page.left_out.to_string().contains("no http URL"),
+        "{}",
+        page.left_out
+    );
+    assert!(matches!(json(bad), Err(ReadPageError::NothingUsable(left_out)) if left_out.count == 3));
+    let twice = good.replace("{}", &format!(r#"{{"sha256":"{}"}}"#, "a".repeat(64)));
+    assert_eq!(json(&format!("{good},{twice}")).unwrap().left_out.count, 1);
+    let anchors = |more: &str| html(&format!("<a href=six-1.0.zip>x</a><a href=/>home</a>{more}"));
+    assert!(anchors("").unwrap().left_out.is_empty());
+    assert_eq!(anchors("<a href=six#sha256=00>y</a>").unwrap().left_out.count, 1);
+}
+
+#[test]
+fn fields_of_another_form_lose_themselves_and_not_the_page() {
+    let page = |more: &str| {
+        let body = format!(r#"{{"meta":{{"api-version":"1.1"}},"name":"six","files":[],{more}}}"#);
+        read(Format::Json, body.as_bytes()).unwrap_or_else(|error| panic!("{more}: {error}"))
+    };
+    let status = |more: &str| page(more).status.marker;
+    assert_eq!(status(r#""project-status":"Archived""#), "archived");
+    assert_eq!(
+        status(r#""project-status":{"status":"archived","reason":7}"#),
+        "archived"
+    );
+    assert_eq!(status(r#""project-status":[1]"#), "active");
+    assert_eq!(status(r#""project-status":null"#), "active");
+    assert_eq!(
+        page(r#""versions":["1.0",1.1,null,{},2]"#).versions.unwrap(),
+        ["1.0", "1.1", "2"]
+    );
+    assert_eq!(page(r#""versions":"1.0""#).versions, None);
+    let file = |more: &str| {
+        let file = format!(
+            r#"{{"filename":"six-1.0.tar.gz","url":"six-1.0.tar.gz#sha256={}",{more}}}"#,
+            "a".repeat(64)
+        );
+        json(&file)
+            .unwrap_or_else(|error| panic!("{more}: {error}"))
+            .files
+            .remove(0)
+    };
+    assert_eq!(file(r#""yanked":"false""#).yanked, Yanked::No);
+    assert_eq!(file(r#""yanked":"True""#).yanked, Yanked::Yes);
+    assert_eq!(file(r#""yanked":0"#).yanked, Yanked::No);
+    assert_eq!(
+        file(r#""yanked":"broken""#).yanked,
+        Yanked::Because("broken".to_owned())
+    );
+    assert!(
+        file(r#""hashes":{}"#).hashes.get_sha256().is_some(),
+        "the digest of the link's fragment"
+    );
+    assert_eq!(file(r#""gpg-sig":true"#).gpg_sig, None);
+    assert_eq!(file(r#""size":-1"#).size, None);
+    assert_eq!(
+        file(r#""upload-time":"2024-05-06T09:08:09.1234567+02:00""#)
+            .upload_time
+            .as_deref(),
+        Some("2024-05-06T07:08:09.123456Z")
+    );
+}
+
+#[test]
+fn html_without_an_end_is_whole_only_where_the_transport_says_so() {
+    let body = b"<!DOCTYPE html><html><body><a href=six-1.0.zip>six-1.0.zip</a>";
+    let of = |body: &[u8], is_delimited| {
+        let (project, base) = (
+            ProjectName::parse("six").unwrap(),
+            Url::parse("https://index.example/simple/six/").unwrap(),
+        );
+        let path_of = |_: &Url, path: &str, _: Option<&str>| FilePath::from_encoded(&format!("pypi{path}"));
+        let context = PageContext {
+            project: &project,
+            base: &base,
+            upstream: &"u".into(),
+            path_of: &path_of,
+            is_delimited,
+            last_serial: None,
+        };
+        read_page(Format::Html, body, &context)
+    };
+    assert!(of(body, true).is_ok());
+    assert!(of(body, false).is_err());
+    for end in ["</body>", "</HTML >\n"] {
+        assert!(of(&[body, end.as_bytes()].concat(), false).is_ok(), "{end}");
+    }
+}
+
+#[test]
+fn an_archived_project_of_an_html_index_is_archived_also_without_files() {
+    let head = r#"<html><head><meta name="pypi:project-status" content="Archived"><meta name="pypi:project-status-reason" content="done"></head>"#;
+    for files in ["", "<a href=six-1.0.zip>six-1.0.zip</a>"] {
+        let page = html(&format!("{head}<body>{files}</body></html>")).unwrap();
+        assert_eq!(
+            (page.status.marker.as_str(), page.status.reason.as_deref()),
+            ("archived", Some("done"))
+        );
+        let written = write_page(Format::Html, &page, &|path| path.to_encoded().into_owned());
+        assert!(
+            String::from_utf8(written)
+                .unwrap()
+                .contains(r#"name="pypi:project-status" content="archived""#)
+        );
+    }
+}
+
+#[test]
+fn lists_keep_their_serials() {
+    let body = br#"{"meta":{"_last-serial":9,"api-version":"1.4"},"projects":[{"name":"six","_last-serial":7},{"name":"a"}]}"#;
+    let base = Url::parse("https://index.example/simple/").unwrap();
+    let list = read_list(Format::Json, body, &base, true).unwrap();
+    assert_eq!(
+        (list.last_serial, list.projects()[1].last_serial),
+        (Some(9), Some(7))
+    );
+    let again = read_list(Format::Json, &write_list(Format::Json, &list), &base, true).unwrap();
+    assert_eq!(again, list);
+    let nameless = br#"{"meta":{},"projects":[{"name":"!"},7]}"#;
+    assert!(read_list(Format::Json, nameless, &base, true).is_err());
 }
 
 #[test]
@@ -260,7 +418,7 @@ fn lists_go_round() {
     let base = Url::parse("https://index.example/simple/").unwrap();
     for format in [Format::Json, Format::Html] {
         assert_eq!(
-            read_list(format, &write_list(format, &list), &base).unwrap(),
+            read_list(format, &write_list(format, &list), &base, true).unwrap(),
             list
         );
     }
@@ -270,7 +428,7 @@ fn lists_go_round() {
 fn lists_leave_out_what_is_no_project() {
     let base = Url::parse("https://index.example/simple/").unwrap();
     let names = |format, body: &str| {
-        let list = read_list(format, body.as_bytes(), &base)?;
+        let list = read_list(format, body.as_bytes(), &base, true)?;
         let names = list.projects().iter().map(|project| project.name.to_string());
         Ok::<_, ReadPageError>(names.collect::<Vec<_>>())
     };
@@ -325,7 +483,11 @@ fn entry() -> impl Strategy<Value = FileEntry> {
                 url: String::from(url).into(),
             });
             entry.hashes = Digests::sha256(Sha256::of(&number.to_le_bytes()));
-            (entry.size, entry.requires_python, entry.gpg_sig) = (facts.0, facts.1.map(Into::into), facts.2);
+            (entry.size, entry.requires_python, entry.gpg_sig) = (
+                facts.0,
+                facts.1.map(Into::into),
+                facts.2.filter(|is_there| !is_there),
+            );
             entry.upload_time = facts.3.then(|| "2026-11-20T12:00:00.123456Z".into());
             entry.provenance = facts
                 .3

@@ -100,7 +100,8 @@ impl ReadRequest<'_> {
                     tokio::task::spawn_blocking(move || render::render_list(&list, representation)).await;
                 let response = match rendered {
                     Ok(rendered) => {
-                        respond::page(rendered, representation, reply.freshness, None, self.headers())
+                        let serial = reply.list.last_serial;
+                        respond::page(rendered, representation, reply.freshness, serial, self.headers())
                     }
                     Err(_) => nothing(),
                 };

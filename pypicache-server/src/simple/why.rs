@@ -5,7 +5,7 @@
 //! order, and an upstream is asked for its explanation only where it was asked for its page.
 
 use hyper::StatusCode;
-use pypicache_core::model::ProjectName;
+use pypicache_core::model::{ProjectName, ProjectPage};
 use pypicache_core::policy_source::Explanation;
 use pypicache_core::source::{Answer, RequestContext};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub(crate) async fn why(
     let mut above = Value::Null;
     for member in confidants(index, project) {
         let (said, ends) = match member.source.page(project, &context.without_validators()).await {
-            Ok(Answer::Found(reply)) => (format!("has it, with {} files", reply.page.files.len()), true),
+            Ok(Answer::Found(reply)) => (has(&reply.page), true),
             Ok(Answer::NotFound(_) | Answer::NotModified(_)) => ("does not have it".to_owned(), false),
             Err(error) => (error.chain(), true),
         };
@@ -61,6 +61,18 @@ pub(crate) async fn why(
     json_document(&json!({
         "project": project, "tier": &*site.pseudonym, "index": path, "sources": sources, "files": files, "above": above,
     }))
+}
+
+/// What a source's page has, and what of it cannot be served.
+fn has(page: &ProjectPage) -> String {
+    let files = format!("has it, with {} files", page.files.len());
+    match page.left_out.is_empty() {
+        true => files,
+        false => format!(
+            "{files}; its page lists more that cannot be served: {}",
+            page.left_out
+        ),
+    }
 }
 
 /// Who may hear of the name, in the order of the guard.

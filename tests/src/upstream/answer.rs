@@ -43,6 +43,10 @@ pub(super) async fn answer(
     };
     state.seen.lock().unwrap().push(seen);
     let fault = state.script.fault(&path, request.method(), &headers);
+    let (fault, is_undelimited) = match fault {
+        Some(Fault::Undelimited(fault)) => (Some(*fault), true),
+        fault => (fault, false),
+    };
     match &fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Delay(wait)) => tokio::time::sleep(*wait).await,
@@ -64,7 +68,16 @@ pub(super) async fn answer(
         (Host::Files, _) if is_expired(state, request.uri().query()) => plan(403, &[], Bytes::new()),
         (Host::Files, _) => file(state, &path, &headers, matches!(fault, Some(Fault::NoRanges))),
     };
-    Ok(send(planned, fault, request.method() == Method::HEAD))
+    let body = planned.body.clone();
+    let mut response = send(planned, fault, request.method() == Method::HEAD);
+    if is_undelimited {
+        // HTTP/1.0 knows no chunks, and without a length there is nothing else that ends the body.
+        *response.version_mut() = hyper::Version::HTTP_10;
+        response.headers_mut().remove("content-length");
+        let pieces = stream::once(async { Ok(Frame::data(body)) });
+        *response.body_mut() = StreamBody::new(pieces).boxed_unsync();
+    }
+    Ok(response)
 }
 
 fn is_expired(state: &State, query: Option<&str>) -> bool {

@@ -48,6 +48,8 @@ pub enum Fault {
     CalledGzipped,
     /// The right body, said to be in this coding.
     Called(&'static str),
+    /// This answer, whose body is ended by nothing but the end of the connection.
+    Undelimited(Box<Fault>),
     /// This for requests with a range only.
     OnRange(Box<Fault>),
     /// This for HEAD only.
