@@ -1,6 +1,5 @@
 //! `pypicache config check`.
 
-use pypicache_core::http_source::Credentials;
 use pypicache_server::config::{Configuration, SourceKind};
 
 use crate::args::CheckArgs;
@@ -28,7 +27,9 @@ fn print(configuration: &Configuration, json: bool) {
             let answers_from = match &source.kind {
                 SourceKind::Directory(path) => vec![path.display().to_string()],
                 SourceKind::Hosted(hosted) => vec![format!("uploads in {}", hosted.dir.display())],
-                SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(shown).collect(),
+                SourceKind::Upstream(upstream) => {
+                    upstream.upstreams.iter().map(ToString::to_string).collect()
+                }
             };
             (source.name.clone(), answers_from)
         })
@@ -100,10 +101,4 @@ fn rules(configuration: &Configuration) -> String {
     parts.extend(rules.max_size.map(|bytes| format!("at most {bytes} bytes")));
     parts.extend(rules.dry_run.then(|| "dry run".to_owned()));
     parts.join(", ")
-}
-
-fn shown(url: &url::Url) -> String {
-    let mut url = url.clone();
-    let _ = Credentials::out_of(&mut url);
-    url.to_string()
 }

@@ -1,6 +1,6 @@
 //! A running server, as the commands talk to it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use pypicache_core::http_source::{ClientOptions, Credentials, HttpClient, Netrc};
 use serde_json::Value;
@@ -90,9 +90,8 @@ fn credentials(options: &ServerArgs, url: &Url) -> Result<Option<Credentials>, u
             token.trim().to_owned().into(),
         )));
     }
-    let netrc = std::env::var_os("NETRC").map(PathBuf::from);
-    let netrc = netrc.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".netrc")));
-    let netrc = netrc.map_or_else(|| Ok(Netrc::default()), |path| Netrc::read(&path));
+    let (named, home) = (std::env::var_os("NETRC"), std::env::var_os("HOME"));
+    let netrc = Netrc::of_user(named.as_ref().map(Path::new), home.as_ref().map(Path::new));
     Ok(netrc.map_err(failed)?.credentials(url))
 }
 

@@ -36,7 +36,7 @@
 //!
 //! let ours = DiskSource::new("ours", directory.path());
 //! let client = HttpClient::new(ClientOptions::default())?;
-//! let index = "http://127.0.0.1:9/simple/".parse()?;
+//! let index: url::Url = "http://127.0.0.1:9/simple/".parse()?;
 //! let upstream = HttpSource::new("pypi", index, client, HttpOptions::default());
 //! let store = DiskStore::open(directory.path().join(".cache"), None)?;
 //! let cached = CachedSource::new("pypi", upstream, store, CacheOptions::default());

@@ -170,7 +170,7 @@ async fn mirrored_with_the_first_one_dead() {
     let client = HttpClient::new(ClientOptions::default()).unwrap();
     let dead = HttpSource::new(
         "sample",
-        "http://127.0.0.1:9/simple/".parse().unwrap(),
+        "http://127.0.0.1:9/simple/".parse::<url::Url>().unwrap(),
         client,
         HttpOptions::default(),
     );

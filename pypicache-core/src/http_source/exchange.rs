@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
+use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
@@ -20,6 +21,9 @@ use crate::source::{Cause, SourceError};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
+
+/// Everything that is ASCII stays as it is; what is not is encoded by any set.
+const NON_ASCII: AsciiSet = AsciiSet::EMPTY;
 
 /// What is asked for.
 pub(super) struct OutgoingRequest<'a> {
@@ -173,12 +177,13 @@ fn redirect_of(response: &Response, from: &Url) -> Result<Option<Url>, Cause> {
         return Ok(None);
     }
     let forbidden = |why: &str| Err(Cause::Forbidden(why.into()));
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok());
-    let Some(mut to) = location.and_then(|location| from.join(location).ok()) else {
+    let Some(location) = response.headers().get(LOCATION) else {
         return forbidden("a redirect without a place to go to");
+    };
+    // Bytes that are no ASCII, of whatever encoding, go on percent-encoded, as browsers send them.
+    let location = percent_encode(location.as_bytes(), &NON_ASCII).to_string();
+    let Ok(mut to) = from.join(&location) else {
+        return forbidden("a redirect to something that is no URL");
     };
     // Credentials that a link carries are nobody's business, the place's own least of all.
     if to.set_username("").and_then(|()| to.set_password(None)).is_err() {

@@ -84,7 +84,12 @@ impl HttpSource {
     pub(super) fn link_of(&self, entry: &FileEntry) -> Option<Url> {
         let link = entry.link.as_ref()?;
         let is_ours = link.upstream == self.label;
-        Url::parse(&link.url).ok().filter(|_| is_ours)
+        match self.secrets.is_empty() {
+            true => Url::parse(&link.url),
+            false => Url::parse(&self.secrets.revealed(&link.url)),
+        }
+        .ok()
+        .filter(|_| is_ours)
     }
 
     /// The same by this upstream's own page.

@@ -25,6 +25,9 @@ impl HttpSource {
             .tier_files
             .as_ref()
             .and_then(|files| below(files, origin, path));
+        // Nobody's token is a part of what a file is.
+        let public = (!self.secrets.is_empty()).then(|| self.secrets.removed(path));
+        let path = public.as_deref().unwrap_or(path);
         let plain = match below_files {
             Some(path) => FilePath::from_encoded(path),
             None => {

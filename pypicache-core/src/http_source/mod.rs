@@ -27,9 +27,12 @@ mod credentials;
 mod exchange;
 mod files;
 mod freshness;
+mod index_url;
 mod links;
+mod netrc;
 mod pages;
 mod preconnect;
+mod probe;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +44,9 @@ use url::Url;
 
 pub use client::{ClientError, ClientOptions, HttpClient};
 pub use counters::UpstreamTotals;
-pub use credentials::{Credentials, Netrc, NetrcError};
+pub use credentials::Credentials;
+pub use index_url::IndexUrl;
+pub use netrc::{Netrc, NetrcError};
 
 use crate::model::ProjectName;
 use crate::source::{
@@ -50,7 +55,9 @@ use crate::source::{
 };
 use addresses::OwnZone;
 use counters::Counters;
+use index_url::Secrets;
 use preconnect::LastUse;
+use probe::Proof;
 
 /// PyPI's own Simple API: what the upstream alias `pypi` stands for.
 pub const PYPI: &str = "https://pypi.org/simple/";
@@ -76,6 +83,10 @@ pub struct HttpOptions {
     pub file_hosts: Vec<String>,
     /// What it means when the upstream refuses (403) a page.
     pub forbidden: Forbidden,
+    /// What a page without anything on it means.
+    pub empty: Empty,
+    /// Whether there is a project list at the index's URL. Where there is not, its 404s count before its first page came.
+    pub has_root_list: bool,
     /// Whether a new page makes a connection to the host of its files ready (by a HEAD for one of them).
     pub preconnect: bool,
 }
@@ -90,6 +101,16 @@ pub enum Forbidden {
     Absent,
 }
 
+/// What a page means that has no files, no versions and no status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Empty {
+    /// What it says: a project without files. HTML without any sign of an index is an error.
+    #[default]
+    Page,
+    /// That there is no such project: some repository managers say it like this.
+    Absent,
+}
+
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
@@ -100,6 +121,8 @@ impl Default for HttpOptions {
             page_limit: 128 * 1024 * 1024,
             file_hosts: Vec::new(),
             forbidden: Forbidden::default(),
+            empty: Empty::default(),
+            has_root_list: true,
             preconnect: false,
         }
     }
@@ -111,8 +134,11 @@ pub struct HttpSource {
     name: Arc<str>,
     /// Ends with a slash, carries no credentials.
     index: Url,
-    /// The same as text: whose pages and links are whose.
+    /// The same as text without what is secret in it: whose pages and links are whose.
     label: Arc<str>,
+    secrets: Secrets,
+    /// Whether it has shown to be an index.
+    proof: Arc<Proof>,
     /// Where files with paths of their own lie, if it is a tier of ours.
     tier_files: Option<Url>,
     client: HttpClient,
@@ -127,27 +153,32 @@ impl HttpSource {
     ///
     /// Credentials in the URL are taken out of it and used as [`HttpOptions::credentials`].
     #[must_use]
-    pub fn new(name: &str, mut index: Url, client: HttpClient, mut options: HttpOptions) -> Self {
-        if let Some(credentials) = Credentials::out_of(&mut index) {
-            options.credentials = Some(credentials);
-        }
-        if !index.path().ends_with('/') {
-            index.set_path(&format!("{}/", index.path()));
-        }
-        index.set_query(None);
-        index.set_fragment(None);
-        let label = index.as_str().into();
+    pub fn new(name: &str, index: impl Into<IndexUrl>, client: HttpClient, mut options: HttpOptions) -> Self {
+        let (index, credentials, secrets, label) = index.into().into_parts();
+        options.credentials = credentials.or(options.credentials);
+        let is_known = index.as_str() == PYPI || !options.has_root_list;
         Self {
             tier_files: links::tier_files(&index),
             name: name.into(),
-            index,
             label,
+            index,
+            secrets,
+            proof: Arc::new(if is_known {
+                Proof::given()
+            } else {
+                Proof::default()
+            }),
             client,
             options,
             zone: Arc::default(),
             files_used: Arc::default(),
             counters: Arc::default(),
         }
+    }
+
+    /// Text about the index without what is secret in its URL.
+    fn shown(&self, text: &str) -> String {
+        self.secrets.shown(text)
     }
 }
 

@@ -16,10 +16,10 @@ use super::bodies::{Buffer, read_page_body};
 use super::causes::explain;
 use super::exchange::{Outcome, OutgoingRequest, RequestKind};
 use super::freshness::{absence_of, freshness_of};
-use super::{Forbidden, HttpSource, PYPI};
-use crate::model::ProjectName;
+use super::{Empty, Forbidden, HttpSource, PYPI};
+use crate::model::{ProjectName, ProjectPage, ProjectStatus};
 use crate::offload::offload_in_place;
-use crate::simple::{self, Format, PageContext};
+use crate::simple::{self, Format, PageContext, ReadPageError};
 use crate::source::{
     Answer, CacheMode, CacheStatus, Cause, ListReply, PageReply, RequestContext, SourceError, Validators,
 };
@@ -50,17 +50,24 @@ impl HttpSource {
         context: &RequestContext,
     ) -> Result<Answer<PageReply>, SourceError> {
         let asked = format!("the page of {project}");
-        let url = self
+        let mut url = self
             .index
             .join(&format!("{project}/"))
             .map_err(|error| self.failed(&asked, Cause::InvalidResponse(error.to_string().into())))?;
+        url.set_query(self.index.query());
         let received = match self.get(&asked, url, context).await? {
             Answer::Found(received) => received,
-            Answer::NotModified(freshness) => return Ok(Answer::NotModified(freshness)),
-            Answer::NotFound(freshness) => return Ok(Answer::NotFound(freshness)),
+            Answer::NotModified(freshness) => {
+                self.proof.give();
+                return Ok(Answer::NotModified(freshness));
+            }
+            Answer::NotFound(freshness) => {
+                self.check_index(&asked, context).await?;
+                return Ok(Answer::NotFound(freshness));
+            }
         };
         let path_of = |origin: &Url, path: &str, filename: Option<&str>| self.path_of(origin, path, filename);
-        let context = PageContext {
+        let page_context = PageContext {
             project,
             base: &received.url,
             upstream: &self.label,
@@ -68,20 +75,41 @@ impl HttpSource {
             is_delimited: received.is_delimited,
             last_serial: serial_of(&received.headers),
         };
-        let page = offload_in_place(received.body.len() > LARGE, || {
-            simple::read_page(received.format, &received.body, &context)
-        })
-        .map_err(|error| self.invalid(&asked, &error))?;
+        let read = offload_in_place(received.body.len() > LARGE, || {
+            simple::read_page(received.format, &received.body, &page_context)
+        });
+        let freshness = freshness_of(&received.headers);
+        let mut page = match read {
+            Err(ReadPageError::Empty) if self.options.empty == Empty::Absent => {
+                return Ok(Answer::NotFound(freshness));
+            }
+            Ok(page) if self.options.empty == Empty::Absent && is_empty(&page) => {
+                return Ok(Answer::NotFound(freshness));
+            }
+            read => read.map_err(|error| self.invalid(&asked, &error))?,
+        };
+        self.proof.give();
+        self.hide_links(&mut page);
         if !page.left_out.is_empty() {
             tracing::warn!(%project, upstream = %self.label, left_out = %page.left_out, "a page lists what cannot be served");
         }
         self.preconnect(&page);
         Ok(Answer::Found(PageReply {
             page: Arc::new(page),
-            freshness: freshness_of(&received.headers),
+            freshness,
             validators: self.validators(&received.headers),
             cache_status: cache_status_of(&received.headers),
         }))
+    }
+
+    /// What is secret in the index's URL may stand in the page's links, and these are kept.
+    fn hide_links(&self, page: &mut ProjectPage) {
+        if self.secrets.is_empty() {
+            return;
+        }
+        for link in page.files.iter_mut().filter_map(|file| file.link.as_mut()) {
+            link.url = self.secrets.hidden(&link.url).into();
+        }
     }
 
     pub(super) async fn request_projects(
@@ -97,6 +125,7 @@ impl HttpSource {
         let (format, is_delimited) = (received.format, received.is_delimited);
         let mut list = simple::read_list(format, &received.body, &received.url, is_delimited)
             .map_err(|error| self.invalid(asked, &error))?;
+        self.proof.give();
         list.last_serial = list.last_serial.or_else(|| serial_of(&received.headers));
         let (freshness, cache_status) = (
             freshness_of(&received.headers),
@@ -140,7 +169,12 @@ impl HttpSource {
             StatusCode::NOT_MODIFIED if context.validators.is_some() => {
                 Ok(Answer::NotModified(freshness_of(response.headers())))
             }
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::NotFound(absence_of(response.headers()))),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                if is_word_of_a_tier(response.headers()) {
+                    self.proof.give();
+                }
+                Ok(Answer::NotFound(absence_of(response.headers())))
+            }
             StatusCode::FORBIDDEN if self.options.forbidden == Forbidden::Absent => {
                 Ok(Answer::NotFound(absence_of(response.headers())))
             }
@@ -184,12 +218,11 @@ impl HttpSource {
 
     /// Takes in the body of a 200 that can be an index's answer.
     async fn receive(&self, asked: &str, mut response: reqwest::Response) -> Result<Received, SourceError> {
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let Some(format) = Format::of_content_type(content_type) else {
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.map_or_else(String::new, |value| {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        });
+        let Some(format) = Format::of_content_type(&content_type) else {
             let reason = format!(
                 "its type is {:?}",
                 content_type.chars().take(100).collect::<String>()
@@ -234,6 +267,27 @@ impl HttpSource {
         }
         self.failed(asked, Cause::InvalidResponse(text.into()))
     }
+}
+
+/// Whether a 404 is how a tier of ours says that its origin has no such project: with the reason, and for how long it counts. (What
+/// it says of a path that means nothing to it counts for no time.)
+fn is_word_of_a_tier(headers: &HeaderMap) -> bool {
+    let says = |name, word: &[u8]| {
+        let value = headers
+            .get(name)
+            .map(|value: &http::HeaderValue| value.as_bytes());
+        value.is_some_and(|value| value.windows(word.len()).any(|part| part == word))
+    };
+    says(CONTENT_TYPE, b"application/problem+json") && says(CACHE_CONTROL, b"max-age")
+}
+
+/// A page that says nothing at all.
+fn is_empty(page: &ProjectPage) -> bool {
+    let has_versions = page
+        .versions
+        .as_ref()
+        .is_some_and(|versions| !versions.is_empty());
+    page.files.is_empty() && !has_versions && page.status == ProjectStatus::default()
 }
 
 /// Whether something but the end of the connection ends the body (RFC 9112 section 6.3): a length, chunks, HTTP/2. The client

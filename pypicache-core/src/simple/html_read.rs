@@ -63,7 +63,10 @@ pub(super) fn page(body: &[u8], context: &PageContext<'_>) -> Result<ProjectPage
     }
     entry::remove_doubles(&mut page);
     if !document.is_index_page() && !page.files.iter().any(|file| belongs(file, context.project)) {
-        return Err(ReadPageError::NotAnIndexPage);
+        return Err(match document.anchors.is_empty() {
+            true => ReadPageError::Empty,
+            false => ReadPageError::NotAnIndexPage,
+        });
     }
     if let Some(marker) = document.status {
         page.status = ProjectStatus {
@@ -109,6 +112,18 @@ pub(super) fn list(body: &[u8], base: &Url, is_delimited: bool) -> Result<Projec
         true => Err(ReadPageError::NotAnIndexPage),
         false => Ok(list),
     }
+}
+
+pub(super) fn is_list(front: &[u8], base: &Url) -> bool {
+    /// Links to the parent, and perhaps one more.
+    const OTHERS: usize = 2;
+    let Ok(document) = read(front) else { return false };
+    let is_below = |anchor: &&Anchor| {
+        let is_relative = !anchor.href.starts_with('/') && anchor.href.ends_with('/');
+        (is_relative || base.path() != "/") && project_behind(&anchor.href, base).is_some()
+    };
+    let below = document.anchors.iter().filter(is_below).count();
+    document.version.is_some() || (below > 0 && document.anchors.len() - below <= OTHERS)
 }
 
 /// The project whose page a link leads to: pages live directly below the list.

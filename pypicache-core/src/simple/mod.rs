@@ -96,6 +96,11 @@ pub enum ReadPageError {
     /// HTML without any sign of the Simple API: a portal's page, an error page.
     #[error("the page has nothing that an index's page has")]
     NotAnIndexPage,
+    /// HTML without any link or sign of the Simple API: an index that has no such project may say it like this.
+    #[error(
+        "the page has no links; if this index says like this that it has no such project, set empty = \"absent\" for its source"
+    )]
+    Empty,
     /// A major version that is not 1 (PEP 629).
     #[error("the page speaks version {0:?} of the Simple API; version 1 is understood")]
     UnsupportedVersion(String),
@@ -134,6 +139,13 @@ pub fn read_list(
         Format::Json => json_read::list(body),
         Format::Html => html_read::list(body, base, is_delimited),
     }
+}
+
+/// Whether HTML found at `base`, of which `front` is the beginning, is a project list: it says so itself, or it has hardly any
+/// links but those to pages below it, as the listing of a directory.
+#[must_use]
+pub fn is_html_list(front: &[u8], base: &Url) -> bool {
+    html_read::is_list(front, base)
 }
 
 /// Writes a project's page. `href` gives the URL of a file, usually relative to the page.

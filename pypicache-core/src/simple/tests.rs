@@ -360,7 +360,10 @@ fn portals_are_no_pages_and_empty_indexes_are() {
         r#"<a href="other-1.0.tar.gz">x</a>"#,
     ] {
         assert!(
-            matches!(html(portal), Err(ReadPageError::NotAnIndexPage)),
+            matches!(
+                html(portal),
+                Err(ReadPageError::NotAnIndexPage | ReadPageError::Empty)
+            ),
             "{portal}"
         );
     }

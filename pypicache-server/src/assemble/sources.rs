@@ -8,12 +8,13 @@ use std::time::Duration;
 use pypicache_core::cached_source::{CacheOptions, CachedSource};
 use pypicache_core::disk_source::DiskSource;
 use pypicache_core::hosted_source::{HostedOptions, HostedSource};
-use pypicache_core::http_source::{ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, Netrc};
+use pypicache_core::http_source::{
+    ClientError, ClientOptions, HttpClient, HttpOptions, HttpSource, IndexUrl, Netrc,
+};
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
 use pypicache_core::{Alarms, Clock};
-use url::Url;
 
 use super::AssembleError;
 use crate::Hosting;
@@ -54,7 +55,6 @@ impl SourceBuilder {
         clock: Clock,
         store: DiskStore,
     ) -> Result<Self, AssembleError> {
-        let netrc = configuration.netrc.as_deref();
         Ok(Self {
             store,
             pseudonym: pseudonym(),
@@ -64,7 +64,7 @@ impl SourceBuilder {
                 ca_file: configuration.ca_file.clone(),
                 built: BTreeMap::new(),
             },
-            netrc: netrc.map_or_else(|| Ok(Netrc::default()), Netrc::read)?,
+            netrc: Netrc::of_user(configuration.netrc.as_deref(), configuration.home.as_deref())?,
             offline: configuration.offline,
             prefetch: configuration.prefetch,
             hosted_options: HostedOptions {
@@ -181,16 +181,18 @@ impl SourceBuilder {
     ) -> Result<Vec<HttpSource>, AssembleError> {
         let usual = HttpOptions::default();
         let last = upstream.upstreams.len().saturating_sub(1);
-        let equal = |(number, url): (usize, &Url)| -> Result<HttpSource, AssembleError> {
+        let equal = |(number, url): (usize, &IndexUrl)| -> Result<HttpSource, AssembleError> {
             let hasty = (number < last).then_some(HASTY_CONNECT);
             let client = self.clients.get(upstream.connect_timeout.or(hasty))?;
             let credentials = upstream.credentials.clone();
             let options = HttpOptions {
                 pseudonym: self.pseudonym.clone(),
-                credentials: credentials.or_else(|| self.netrc.credentials(url)),
+                credentials: credentials.or_else(|| self.netrc.credentials_for(url.host()?)),
                 page_timeout: upstream.timeout.unwrap_or(usual.page_timeout),
                 file_hosts: upstream.file_hosts.clone(),
                 forbidden: upstream.forbidden,
+                empty: upstream.empty,
+                has_root_list: upstream.has_root_list,
                 preconnect: self.prefetch,
                 ..usual.clone()
             };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pypicache_core::cached_source::{Files, Retention, Unreachable};
-use pypicache_core::http_source::Forbidden;
+use pypicache_core::http_source::{Empty, Forbidden};
 use pypicache_core::model::FileKind;
 use pypicache_core::policy_source::{Undated, YankedFiles};
 use secrecy::SecretString;
@@ -150,6 +150,8 @@ pub(super) struct RawSource {
     pub(super) max_stale: Option<Spanned<RawDuration>>,
     pub(super) file_hosts: Option<Vec<String>>,
     pub(super) forbidden: Option<RawForbidden>,
+    pub(super) empty: Option<RawEmpty>,
+    pub(super) root_list: Option<bool>,
     pub(super) vanished: Option<RawVanished>,
     pub(super) unreachable: Option<RawUnreachable>,
     pub(super) files: Option<RawFiles>,
@@ -187,6 +189,7 @@ macro_rules! words {
 }
 
 words!(RawForbidden for Forbidden: Refused, Absent);
+words!(RawEmpty for Empty: Page, Absent);
 words!(RawVanished for Retention: Keep, Mark, Drop);
 words!(RawUnreachable for Unreachable: Everything, Held);
 words!(RawRole for Role: Installer, Developer, Admin);

@@ -15,7 +15,7 @@ pub(super) fn external_url(file: &ConfigFile) -> Result<Option<Url>, ConfigError
     let Some(raw) = &file.raw.external_url else {
         return Ok(None);
     };
-    let url = upstream::parse(raw.get_ref());
+    let url = upstream::parse_url(raw.get_ref());
     url.map(Some).map_err(|_| {
         let problem = "this is no URL of a server: write https://pypi.team.example/";
         file.wrong(&raw.span(), "external-url", problem)

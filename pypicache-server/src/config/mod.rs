@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pypicache_core::cached_source::{Files, Retention, Unreachable};
-use pypicache_core::http_source::{Credentials, Forbidden};
+use pypicache_core::http_source::{Credentials, Empty, Forbidden, IndexUrl};
 use pypicache_core::model::NamePattern;
 use pypicache_core::policy_source::Rules;
 use url::Url;
@@ -63,8 +63,10 @@ pub struct Configuration {
     pub max_size: Option<u64>,
     /// A PEM file of further certificate authorities for upstreams.
     pub ca_file: Option<PathBuf>,
-    /// Where passwords for upstreams may stand.
+    /// A netrc file that was named (`$NETRC`), with passwords for upstreams.
     pub netrc: Option<PathBuf>,
+    /// The home directory, whose `.netrc` is read else.
+    pub home: Option<PathBuf>,
     /// What may be seen, in all indexes.
     pub policy: Option<Rules>,
     /// In order: the first that owns a name answers for it.
@@ -144,7 +146,7 @@ pub struct HostedConfiguration {
 #[derive(Debug, Clone)]
 pub struct UpstreamConfiguration {
     /// Index URLs.
-    pub upstreams: Vec<Url>,
+    pub upstreams: Vec<IndexUrl>,
     /// For those without credentials of their own.
     pub credentials: Option<Credentials>,
     /// How long the head of a page's answer may take, all upstreams together.
@@ -157,6 +159,10 @@ pub struct UpstreamConfiguration {
     pub file_hosts: Vec<String>,
     /// What a 403 for a page means.
     pub forbidden: Forbidden,
+    /// What a page without anything on it means.
+    pub empty: Empty,
+    /// Whether there is a project list at the index's URL.
+    pub has_root_list: bool,
     /// How long a page is fresh at the most.
     pub max_lifetime: Option<Duration>,
     /// How long an absence counts at the most.
@@ -176,7 +182,7 @@ pub struct UpstreamConfiguration {
 impl UpstreamConfiguration {
     /// With nothing said but who they are.
     #[must_use]
-    pub fn new(upstreams: Vec<Url>) -> Self {
+    pub fn new(upstreams: Vec<IndexUrl>) -> Self {
         Self {
             upstreams,
             credentials: None,
@@ -185,6 +191,8 @@ impl UpstreamConfiguration {
             hedge: None,
             file_hosts: Vec::new(),
             forbidden: Forbidden::default(),
+            empty: Empty::default(),
+            has_root_list: true,
             max_lifetime: None,
             negative_lifetime: None,
             max_stale: None,

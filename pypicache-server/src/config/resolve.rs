@@ -99,7 +99,8 @@ fn resolve(file: &ConfigFile, overrides: &Overrides) -> Result<Configuration, Co
         policy: policy::resolve(file, own_sources(&sources))?,
         max_size: bytes(file, "cache.max-size", &file.raw.cache.max_size)?,
         ca_file: file.raw.tls.ca_file.as_deref().map(|path| file.beside(path)),
-        netrc: netrc(),
+        netrc: std::env::var_os("NETRC").map(PathBuf::from),
+        home: etcetera::home_dir().ok(),
         cache_dir,
         sources,
         indexes,
@@ -198,7 +199,10 @@ fn override_upstreams(
     sources: &mut Vec<SourceConfiguration>,
     overrides: &Overrides,
 ) -> Result<(), ConfigError> {
-    let given = overrides.upstreams.iter().map(|text| upstream::parse(text));
+    let given = overrides
+        .upstreams
+        .iter()
+        .map(|text| upstream::parse(text, &Path::to_owned));
     let mut given = given
         .collect::<Result<Vec<_>, _>>()
         .map_err(|problem| ConfigError::Option {
@@ -218,9 +222,11 @@ fn override_upstreams(
         None if had_none || !given.is_empty() => {
             if given.is_empty() {
                 given.push(
-                    upstream::parse(DEFAULT_SOURCE).map_err(|problem| ConfigError::Option {
-                        option: "--upstream",
-                        problem,
+                    upstream::parse(DEFAULT_SOURCE, &Path::to_owned).map_err(|problem| {
+                        ConfigError::Option {
+                            option: "--upstream",
+                            problem,
+                        }
                     })?,
                 );
             }
@@ -251,13 +257,6 @@ fn usual_place() -> Option<PathBuf> {
             .join("pypicache")
             .join("pypicache.toml"),
     )
-}
-
-/// `$NETRC`, else `.netrc` in the home directory.
-fn netrc() -> Option<PathBuf> {
-    std::env::var_os("NETRC")
-        .map(PathBuf::from)
-        .or_else(|| Some(etcetera::home_dir().ok()?.join(".netrc")))
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn upstream_source(
 ) -> Result<UpstreamConfiguration, ConfigError> {
     let mut upstreams = Vec::new();
     for text in given.get_ref().as_slice() {
-        let parsed = upstream::parse(text);
+        let parsed = upstream::parse(text, &|path| file.beside(path));
         upstreams.push(parsed.map_err(|problem| file.wrong(&given.span(), "source.upstream", problem))?);
     }
     if upstreams.is_empty() {
@@ -78,6 +78,8 @@ fn upstream_source(
         hedge: above_zero("source.hedge", &raw.hedge)?,
         file_hosts: raw.file_hosts.clone().unwrap_or_default(),
         forbidden: raw.forbidden.map(Into::into).unwrap_or_default(),
+        empty: raw.empty.map(Into::into).unwrap_or_default(),
+        has_root_list: raw.root_list.unwrap_or(true),
         max_lifetime: time("source.max-lifetime", &raw.max_lifetime)?,
         negative_lifetime: time("source.negative-lifetime", &raw.negative_lifetime)?,
         max_stale: time("source.max-stale", &raw.max_stale)?,

@@ -63,6 +63,7 @@ pub(super) async fn answer(
         (_, Some(Fault::Endless(content_type))) => {
             plan(200, &[("content-type", (*content_type).to_owned())], Bytes::new())
         }
+        (_, Some(Fault::RedirectTo(_))) => plan(302, &[], Bytes::new()),
         (_, Some(Fault::Redirect(to))) => plan(302, &[("location", to.clone())], Bytes::new()),
         (Host::Index, _) => page(state, &path, &headers, matches!(fault, Some(Fault::OldHtml))),
         (Host::Files, _) if is_expired(state, request.uri().query()) => plan(403, &[], Bytes::new()),
@@ -205,6 +206,9 @@ fn send(planned: Planned, fault: Option<Fault>, is_head: bool) -> Response<Body>
     };
     if matches!(fault, Some(Fault::Gzipped | Fault::CalledGzipped)) {
         response = response.header("content-encoding", "gzip");
+    }
+    if let Some(Fault::RedirectTo(to)) = &fault {
+        response = response.header("location", &**to);
     }
     if let Some(Fault::Called(coding)) = fault {
         response = response.header("content-encoding", coding);

@@ -28,6 +28,8 @@ pub enum Fault {
     NoLength,
     /// 302 to this URL.
     Redirect(String),
+    /// 302 with these bytes as its `Location`.
+    RedirectTo(Vec<u8>),
     /// HTML without anything newer than PEP 503.
     OldHtml,
     /// An answer of one's own: status, headers, body.

@@ -14,7 +14,11 @@ fn load(text: &str, overrides: &Overrides) -> Result<Configuration, ConfigError>
 
 fn upstreams(source: &SourceConfiguration) -> Vec<&str> {
     match &source.kind {
-        SourceKind::Upstream(upstream) => upstream.upstreams.iter().map(url::Url::as_str).collect(),
+        SourceKind::Upstream(upstream) => upstream
+            .upstreams
+            .iter()
+            .map(pypicache_core::http_source::IndexUrl::as_str)
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
