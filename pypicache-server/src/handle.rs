@@ -293,7 +293,29 @@ async fn ready(site: &Site, index: &Index) -> Reply {
             return health(StatusCode::SERVICE_UNAVAILABLE, "hosted data cannot be read");
         }
     }
+    if let Some((word, detail)) = data_trouble(site).await {
+        tracing::error!(detail, "not ready: {word}");
+        let document =
+            serde_json::json!({ "status": word, "detail": "The server's log says which file, and why." });
+        let mut response = json_document(&document);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     health(StatusCode::OK, "ready")
+}
+
+/// What of this server's own data cannot be used: nobody would be let in, or nothing be accounted for. The word is for
+/// everybody, the rest (it names paths) for the log.
+async fn data_trouble(site: &Site) -> Option<(&'static str, String)> {
+    let (check_access, audit) = (site.access.check(), site.audit.clone());
+    let look = move || {
+        if let Err(error) = check_access() {
+            return Some(("tokens or users cannot be read", error));
+        }
+        let error = audit?.check().err()?;
+        Some(("the audit log cannot be written", error.to_string()))
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
 }
 
 fn health(status: StatusCode, word: &'static str) -> Reply {

@@ -158,8 +158,8 @@ impl DiskStore {
     pub fn stage_partial(&self, key: &str) -> io::Result<Staging> {
         let name = Sha256::of(key.as_bytes()).to_hex();
         match Staging::resume(self.shared.root.join("partial").join(name))? {
-            Some(staging) => Ok(staging),
-            None => self.stage(),
+            Some(staging) if self.shared.rights.settle(staging.file()).is_ok() => Ok(staging),
+            _ => self.stage(),
         }
     }
 
