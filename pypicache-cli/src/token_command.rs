@@ -118,16 +118,20 @@ fn details(token: &TokenRecord) -> TokenDetails {
     TokenDetails {
         id: token.id.clone(),
         name: token.name.clone(),
-        scopes: token.scopes.iter().map(ToString::to_string).collect(),
+        scope: scope(token, " "),
         projects: token.projects.clone(),
         sources: token.sources.clone(),
         expires: token.expires.map(|expires| format!("{expires:.0}")),
     }
 }
 
-fn described(token: &TokenRecord) -> String {
+fn scope(token: &TokenRecord, between: &str) -> String {
     let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
-    let mut text = scopes.join(", ");
+    scopes.join(between)
+}
+
+fn described(token: &TokenRecord) -> String {
+    let mut text = scope(token, ", ");
     if !token.projects.is_empty() {
         text.push_str(&format!("; projects {}", token.projects.join(" ")));
     }

@@ -66,10 +66,12 @@ pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8>
     for (name, why) in &restoring.left_out {
         anstream::eprintln!("left out: {}: {}", name.escape_debug(), why.escape_debug());
     }
+    if restoring.repaired > 0 {
+        anstream::println!("{} that were lost or damaged are whole again", restoring.repaired);
+    }
     anstream::println!(
-        "{} restored, {} repaired, {} there already, {} left out",
+        "{} restored, {} there already, {} left out",
         restoring.added,
-        restoring.repaired,
         restoring.known,
         restoring.left_out.len()
     );

@@ -98,9 +98,8 @@ pub struct TokenDetails {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// What it allows.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
+    /// What it allows, with spaces in between (as in RFC 6749).
+    pub scope: String,
     /// For which projects; empty: for all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
