@@ -8,9 +8,16 @@ use pypicache_core::local_fs::{create_root, prepare_dir};
 /// Everything of ours lies below this part of it.
 pub const LAYOUT: &str = "v1";
 
-/// Makes what is missing, and closes what an earlier version left open to others. Closing the layout's directory closes
-/// everything below it.
+/// Makes what is missing, and closes what an earlier version left open to others. Closing a directory closes everything
+/// below it.
 pub fn prepare(data_dir: &Path) -> io::Result<()> {
     create_root(data_dir)?;
-    prepare_dir(&data_dir.join(LAYOUT))
+    let layout = data_dir.join(LAYOUT);
+    prepare_dir(&layout)?;
+    for part in ["hosted", "audit"].map(|part| layout.join(part)) {
+        if part.is_dir() {
+            prepare_dir(&part)?;
+        }
+    }
+    Ok(())
 }

@@ -224,12 +224,8 @@ fn note_denial(site: &Site, client_context: &ClientContext, head: &Parts, respon
     site.metrics.note_denial("rule");
     let rule = response.headers().get(RULE).and_then(|value| value.to_str().ok());
     site.note(&Event {
-        detail: Some(format!(
-            "{} {}: {}",
-            head.method,
-            head.uri.path(),
-            rule.unwrap_or_default()
-        )),
+        reason: rule.map(str::to_owned),
+        detail: Some(format!("{} {}", head.method, head.uri.path())),
         ..client_context.event("denied")
     });
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod create;
+mod members;
 mod output;
 mod restore;
 

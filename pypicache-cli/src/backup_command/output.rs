@@ -25,7 +25,7 @@ pub(super) enum Output {
 /// What an archive is written through.
 pub(super) enum Packing {
     Plain(BufWriter<Box<dyn Write>>),
-    Gzip(GzEncoder<BufWriter<Box<dyn Write>>>),
+    Gzip(Box<GzEncoder<BufWriter<Box<dyn Write>>>>),
 }
 
 impl Output {
@@ -61,7 +61,7 @@ impl Output {
         };
         let out = BufWriter::new(out);
         Ok(match is_packed {
-            true => Packing::Gzip(GzEncoder::new(out, Compression::fast())),
+            true => Packing::Gzip(Box::new(GzEncoder::new(out, Compression::fast()))),
             false => Packing::Plain(out),
         })
     }

@@ -2,29 +2,22 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use pypicache_core::hosted_source::{BackupEntry, HostedSource, Restored, check_backup};
 use pypicache_core::local_fs::{Rights, prepare_dir};
 use pypicache_core::model::ProjectName;
 use pypicache_server::data_dir::{self, LAYOUT};
 use pypicache_server::observe::audit::{self, Event};
 
+use super::members::{Entries, Entry, Part, next, of_project, open, part_of, path_of, skip};
 use super::{ROOT, TOKENS};
 use crate::data::Data;
 use crate::{FAILED, OK, error_chain};
 
 /// The largest document of tokens that is read, in bytes.
 const MAX_TOKENS: u64 = 64 * 1024 * 1024;
-
-/// The rest of the archive, which the reader of a project's files takes from one by one.
-type Entries<'a> = tar::Entries<'a, Box<dyn Read>>;
-
-/// One of them.
-type Entry<'a> = tar::Entry<'a, Box<dyn Read>>;
 
 pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8> {
     let failed = |error: io::Error| {
@@ -80,15 +73,6 @@ pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8>
         OK
     } else {
         FAILED
-    })
-}
-
-/// The archive from its beginning, unpacked where it is packed.
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = BufReader::new(File::open(path)?);
-    Ok(match file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
     })
 }
 
@@ -279,83 +263,4 @@ impl<'a> Restoring<'a> {
         self.sources.insert(name.to_owned(), source.clone());
         source
     }
-}
-
-/// What a member is.
-enum Part<'a> {
-    Tokens,
-    Audit(&'a str),
-    Project(&'a str, ProjectName),
-    End,
-    Unknown,
-}
-
-fn part_of(path: &str) -> Part<'_> {
-    let Some(rest) = path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')) else {
-        return Part::Unknown;
-    };
-    let is_plain = |name: &&str| {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-        !name.is_empty() && !name.starts_with('.') && name.bytes().all(fits)
-    };
-    match rest {
-        TOKENS => Part::Tokens,
-        "end.json" => Part::End,
-        _ => {
-            let log = rest
-                .strip_prefix(audit::DIRECTORY)
-                .and_then(|rest| rest.strip_prefix('/'));
-            if let Some(name) = log.filter(is_plain) {
-                return Part::Audit(name);
-            }
-            match meaning(rest) {
-                Some((source, BackupEntry::Record(project))) => Part::Project(source, project),
-                _ => Part::Unknown,
-            }
-        }
-    }
-}
-
-/// Which source an entry is of, and what it is there.
-fn meaning(rest: &str) -> Option<(&str, BackupEntry)> {
-    let (source, rest) = rest.strip_prefix("hosted/")?.split_once('/')?;
-    Some((source, BackupEntry::of(rest)?))
-}
-
-/// The name of the file, if the entry is one of this project.
-fn of_project(entry: &Entry<'_>, source: &str, project: &ProjectName) -> Option<String> {
-    let path = path_of(entry);
-    match meaning(path.strip_prefix(ROOT)?.strip_prefix('/')?)? {
-        (of, BackupEntry::File(owner, file)) if of == source && owner == *project => Some(file),
-        _ => None,
-    }
-}
-
-/// The first entry that is not of this project.
-fn skip<'e>(entries: &RefCell<Entries<'e>>, source: &str, project: &ProjectName) -> Option<Entry<'e>> {
-    loop {
-        let entry = next(entries).ok()??;
-        if of_project(&entry, source, project).is_none() {
-            return Some(entry);
-        }
-    }
-}
-
-/// The next regular file. Links and the like are no part of a backup, and are never followed.
-fn next<'e>(entries: &RefCell<Entries<'e>>) -> io::Result<Option<Entry<'e>>> {
-    loop {
-        match entries.borrow_mut().next().transpose()? {
-            Some(entry) if !entry.header().entry_type().is_file() => {
-                anstream::eprintln!(
-                    "passed over: {}: it is no regular file",
-                    path_of(&entry).escape_debug()
-                );
-            }
-            entry => return Ok(entry),
-        }
-    }
-}
-
-fn path_of<R: Read>(entry: &tar::Entry<'_, R>) -> String {
-    String::from_utf8_lossy(&entry.path_bytes()).into_owned()
 }

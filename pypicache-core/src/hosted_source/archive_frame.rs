@@ -6,7 +6,6 @@
 //! <root>/end.json      the last one: how many there are, their digest, and what could not be taken
 //! ```
 
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -62,9 +61,7 @@ struct Members {
 
 impl Members {
     fn add(&mut self, path: &str, size: u64, sha256: Sha256) {
-        let mut line = String::new();
-        // Writing to a String cannot fail.
-        let _ = write!(line, "{path}\0{size}\0{sha256}\n");
+        let line = format!("{path}\0{size}\0{sha256}\n");
         self.hasher.update(line.as_bytes());
         self.count += 1;
         self.bytes += size;
