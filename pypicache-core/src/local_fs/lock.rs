@@ -2,16 +2,16 @@
 //! every upload and command.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::Rights;
+use super::open_or_create;
 
 /// The longest pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -35,7 +35,7 @@ impl FileLock {
     /// Locks the file at `path`, which is made where there is none. An error with a [`LockTimeout`] in it where somebody else
     /// holds it for all of `limit`. Blocks.
     pub fn acquire(path: &Path, limit: Duration) -> io::Result<Self> {
-        let mut file = open(path)?;
+        let mut file = open_or_create(path, false)?;
         let (begun, mut pause) = (Instant::now(), Duration::from_millis(1));
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -64,29 +64,6 @@ impl LockTimeout {
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags as i32)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        let text = format!("{} is no regular file", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    match Rights::of(directory)?.settle(&file) {
-        // Somebody else made it and lets us use it.
-        Err(_) if file.metadata()?.uid() != rustix::process::geteuid().as_raw() => {}
-        settled => settled?,
-    }
-    Ok(file)
 }
 
 fn timeout(path: &Path, waited: Duration, file: &File) -> io::Error {

@@ -14,4 +14,4 @@ mod rights;
 
 pub use beneath::{Beneath, Kind};
 pub use lock::{FileLock, LockTimeout};
-pub use rights::{Rights, create_dir_all, create_root, prepare_dir};
+pub use rights::{Rights, create_dir_all, create_root, open_or_create, prepare_dir};

@@ -100,6 +100,37 @@ fn settle_mode(file: &File, facts: &fs::Metadata, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Opens a regular file, which is made where there is none, for reading and writing; with `is_log` each write goes to its end.
+/// One that cannot have the owner that it has to have is not left behind.
+pub fn open_or_create(path: &Path, is_log: bool) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    options.read(true).mode(0o600).custom_flags(flags as i32);
+    let options = if is_log {
+        options.append(true)
+    } else {
+        options.write(true)
+    };
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    let file = match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            let settled = Rights::of(directory).and_then(|rights| rights.settle(&file));
+            return settled
+                .map(|()| file)
+                .inspect_err(|_| drop(fs::remove_file(path)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path)?,
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        let text = format!("{} is no regular file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    // What somebody else made and lets us write to is gone on with.
+    let _ = Rights::of(directory)?.settle(&file);
+    Ok(file)
+}
+
 /// Makes a directory that the configuration names, where there is none, with what is missing above it. One that is there
 /// stays as it is.
 pub fn create_root(directory: &Path) -> io::Result<()> {

@@ -10,17 +10,15 @@
 //! `token` (what a token is and allows), and `detail`: for people only, what a program may ask for has a field of its own.
 //! Secrets never get here: nothing that a client presented as its credentials is written to disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use pypicache_core::Clock;
-use pypicache_core::local_fs::{Rights, prepare_dir};
-use rustix::fs::OFlags;
+use pypicache_core::local_fs::{open_or_create, prepare_dir};
 use serde::Serialize;
 
 use crate::data_dir;
@@ -185,26 +183,9 @@ impl Log {
         let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         data_dir::prepare(&self.data_dir)?;
         prepare_dir(directory)?;
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(flags as i32)
-            .open(&self.path)?;
-        let facts = file.metadata()?;
-        if !facts.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is no regular file",
-            ));
-        }
-        match Rights::of(directory)?.settle(&file) {
-            // What somebody else began is gone on with.
-            Err(_) if facts.len() > 0 => {}
-            settled => settled?,
-        }
-        Ok((file, facts.len()))
+        let file = open_or_create(&self.path, true)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
     }
 
     /// The oldest goes, the others move on by one.
