@@ -168,7 +168,7 @@ impl Shared {
         if let Some(sha256) = file.metadata {
             let is_right = |bytes: &Vec<u8>| Sha256::of(bytes) == sha256;
             let out_of_wheel = || {
-                let read = wheel_metadata(io::BufReader::new(&**staged.0.file()));
+                let read = wheel_metadata(io::BufReader::new(&**staged.0.file()), name);
                 read.ok().map(|bytes| bytes.to_vec()).filter(is_right)
             };
             match told(Sibling::Metadata.suffix())
