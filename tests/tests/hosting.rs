@@ -305,7 +305,18 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
     let lost = directory.path().join("files/acme-lost");
     std::fs::create_dir(&lost).unwrap();
     std::fs::write(lost.join("acme_lost-1.0.tar.gz"), b"precious").unwrap();
-    assert!(source.sweep().await.unwrap().is_empty(), "not yet");
+    let swept = source.sweep().await.unwrap();
+    assert_eq!(swept.len(), 1);
+    assert!(swept[0].removed.is_empty(), "not yet");
+    assert_eq!(swept[0].set_aside.len(), 1);
+    let aside = directory
+        .path()
+        .join("orphaned/acme-one/acme_one-9.0-py3-none-any.whl");
+    assert_eq!(
+        std::fs::read(aside).unwrap(),
+        b"half",
+        "what no record named is never removed"
+    );
     assert!(lost.join("acme_lost-1.0.tar.gz").exists());
     std::fs::remove_dir_all(&lost).unwrap();
     assert_eq!(
@@ -322,7 +333,8 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         .await
         .unwrap();
     clock.advance(Duration::from_secs(86_401));
-    assert_eq!(source.sweep().await.unwrap().len(), 1);
+    let swept = source.sweep().await.unwrap();
+    assert_eq!((swept.len(), swept[0].removed.len()), (1, 1));
     assert_eq!(lying(), 2);
     assert!(
         source
