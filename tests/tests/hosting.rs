@@ -267,16 +267,7 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         let package = Wheel::new("acme-one", version).build();
         let mut receiving = source.receive().await.unwrap();
         receiving.write(&package.bytes).await.unwrap();
-        let upload = Upload {
-            filename: FileName::parse(&package.filename).unwrap(),
-            project: project.clone(),
-            version: version.to_owned(),
-            digests: Vec::new(),
-            attestations: None,
-            uploader: None,
-            upload_time: None,
-            is_of_old: false,
-        };
+        let upload = upload_of(&project, version, &package.filename);
         source.publish(upload, receiving.finish().await.unwrap()).await
     };
     for version in ["1.0", "2.0"] {
@@ -306,17 +297,13 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
     std::fs::create_dir(&lost).unwrap();
     std::fs::write(lost.join("acme_lost-1.0.tar.gz"), b"precious").unwrap();
     let swept = source.sweep().await.unwrap();
-    assert_eq!(swept.len(), 1);
-    assert!(swept[0].removed.is_empty(), "not yet");
-    assert_eq!(swept[0].set_aside.len(), 1);
-    let aside = directory
-        .path()
-        .join("orphaned/acme-one/acme_one-9.0-py3-none-any.whl");
     assert_eq!(
-        std::fs::read(aside).unwrap(),
-        b"half",
-        "what no record named is never removed"
+        (swept[0].removed.len(), swept[0].set_aside.len()),
+        (0, 1),
+        "not yet"
     );
+    let aside = "orphaned/acme-one/acme_one-9.0-py3-none-any.whl";
+    assert!(directory.path().join(aside).exists(), "never removed");
     assert!(lost.join("acme_lost-1.0.tar.gz").exists());
     std::fs::remove_dir_all(&lost).unwrap();
     assert_eq!(
@@ -347,4 +334,17 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         source.get_page(&project).await.unwrap().unwrap().page.files.len(),
         1
     );
+}
+
+fn upload_of(project: &ProjectName, version: &str, filename: &str) -> Upload {
+    Upload {
+        filename: FileName::parse(filename).unwrap(),
+        project: project.clone(),
+        version: version.to_owned(),
+        digests: Vec::new(),
+        attestations: None,
+        uploader: None,
+        upload_time: None,
+        is_of_old: false,
+    }
 }
