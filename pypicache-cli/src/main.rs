@@ -59,6 +59,18 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// An error and all that caused it, in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Says what is wrong with how the command was called.
+fn wrong_use<T>(problem: &str) -> Result<T, u8> {
+    anstream::eprintln!("error: {problem}");
+    Err(WRONG_USE)
+}
+
 /// Prints the whole chain of reasons, once.
 fn print_error(error: &dyn std::error::Error) {
     anstream::eprintln!("error: {error}");

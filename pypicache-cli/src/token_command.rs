@@ -5,7 +5,7 @@ use pypicache_core::model::NamePattern;
 use pypicache_server::access::tokens::{NewToken, TokenFile, TokenRecord};
 use pypicache_server::access::{Role, Scope};
 use pypicache_server::config::duration;
-use pypicache_server::observe::audit::{Audit, Event};
+use pypicache_server::observe::audit::{Audit, Event, TokenDetails};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -16,9 +16,7 @@ use crate::{FAILED, OK, WRONG_USE, print_error};
 pub(crate) fn token(command: TokenCommand) -> u8 {
     let done = match command {
         TokenCommand::Create(options) => create(options),
-        TokenCommand::List(options) => {
-            Data::load(&options.data).and_then(|data| list(&data.tokens(), options.json))
-        }
+        TokenCommand::List(options) => Data::load(&options.data).and_then(|data| list(&data, options.json)),
         TokenCommand::Revoke(options) => {
             Data::load(&options.data).and_then(|data| revoke(&data.tokens(), &data.audit, &options.token))
         }
@@ -36,6 +34,7 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(format!("--project: {error}")))?;
     let data = Data::load(&options.data)?;
+    data.check_new_token(options.data.data_dir.is_some(), options.init_data)?;
     let new = NewToken {
         name: options.name.clone(),
         scopes: scopes(&options),
@@ -50,7 +49,7 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
     };
     let (record, secret) = data.tokens().create(new).map_err(failed)?;
     data.audit.note(&Event {
-        detail: Some(format!("{} ({}): {}", record.name, record.id, described(&record))),
+        token: Some(details(&record)),
         ..Event::new("token-created")
     });
     if options.json {
@@ -90,7 +89,11 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
     Timestamp::try_from(at).map_err(|_| problem())
 }
 
-fn list(file: &TokenFile, json: bool) -> Result<u8, u8> {
+fn list(data: &Data, json: bool) -> Result<u8, u8> {
+    let file = data.tokens();
+    if !data.is_used() {
+        anstream::eprintln!("no server has kept anything in {}", data.data_dir().display());
+    }
     let tokens = file.list().map_err(failed)?;
     if json {
         let shown: Vec<_> = tokens
@@ -111,9 +114,24 @@ fn list(file: &TokenFile, json: bool) -> Result<u8, u8> {
     Ok(OK)
 }
 
-fn described(token: &TokenRecord) -> String {
+fn details(token: &TokenRecord) -> TokenDetails {
+    TokenDetails {
+        id: token.id.clone(),
+        name: token.name.clone(),
+        scope: scope(token, " "),
+        projects: token.projects.clone(),
+        sources: token.sources.clone(),
+        expires: token.expires.map(|expires| format!("{expires:.0}")),
+    }
+}
+
+fn scope(token: &TokenRecord, between: &str) -> String {
     let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
-    let mut text = scopes.join(", ");
+    scopes.join(between)
+}
+
+fn described(token: &TokenRecord) -> String {
+    let mut text = scope(token, ", ");
     if !token.projects.is_empty() {
         text.push_str(&format!("; projects {}", token.projects.join(" ")));
     }
@@ -132,7 +150,7 @@ fn revoke(file: &TokenFile, audit: &Audit, token: &str) -> Result<u8, u8> {
     for token in &revoked {
         anstream::eprintln!("revoked {} ({})", token.name, token.id);
         audit.note(&Event {
-            detail: Some(format!("{} ({})", token.name, token.id)),
+            token: Some(details(token)),
             ..Event::new("token-revoked")
         });
     }

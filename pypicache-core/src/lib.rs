@@ -69,6 +69,7 @@ pub mod conformance;
 pub mod disk_source;
 pub mod hosted_source;
 pub mod http_source;
+pub mod local_fs;
 pub mod mirrored_source;
 pub mod model;
 mod offload;

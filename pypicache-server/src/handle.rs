@@ -224,12 +224,8 @@ fn note_denial(site: &Site, client_context: &ClientContext, head: &Parts, respon
     site.metrics.note_denial("rule");
     let rule = response.headers().get(RULE).and_then(|value| value.to_str().ok());
     site.note(&Event {
-        detail: Some(format!(
-            "{} {}: {}",
-            head.method,
-            head.uri.path(),
-            rule.unwrap_or_default()
-        )),
+        reason: rule.map(str::to_owned),
+        detail: Some(format!("{} {}", head.method, head.uri.path())),
         ..client_context.event("denied")
     });
 }
@@ -293,7 +289,29 @@ async fn ready(site: &Site, index: &Index) -> Reply {
             return health(StatusCode::SERVICE_UNAVAILABLE, "hosted data cannot be read");
         }
     }
+    if let Some((word, detail)) = data_trouble(site).await {
+        tracing::error!(detail, "not ready: {word}");
+        let document =
+            serde_json::json!({ "status": word, "detail": "The server's log says which file, and why." });
+        let mut response = json_document(&document);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     health(StatusCode::OK, "ready")
+}
+
+/// What of this server's own data cannot be used: nobody would be let in, or nothing be accounted for. The word is for
+/// everybody, the rest (it names paths) for the log.
+async fn data_trouble(site: &Site) -> Option<(&'static str, String)> {
+    let (check_access, audit) = (site.access.check(), site.audit.clone());
+    let look = move || {
+        if let Err(error) = check_access() {
+            return Some(("tokens or users cannot be read", error));
+        }
+        let error = audit?.check().err()?;
+        Some(("the audit log cannot be written", error.to_string()))
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
 }
 
 fn health(status: StatusCode, word: &'static str) -> Reply {

@@ -24,6 +24,7 @@ pub mod access;
 pub mod assemble;
 mod client_context;
 pub mod config;
+pub mod data_dir;
 mod handle;
 mod hosting;
 mod http;

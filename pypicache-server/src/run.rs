@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pypicache_core::Clock;
+use pypicache_core::hosted_source::Swept;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::assemble::{AssembleError, assemble, assemble_again};
 use crate::config::{ConfigError, Configuration};
 use crate::observe::audit::Event;
-use crate::{LiveSite, ServeOptions, Tls, TlsError, serve};
+use crate::{LiveSite, ServeOptions, Site, Tls, TlsError, serve};
 
 /// How long a server that stops goes on writing.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
@@ -142,13 +143,9 @@ async fn sweep(live: LiveSite) {
         let site = live.current();
         for hosting in site.hosting() {
             match hosting.source.sweep().await {
-                Ok(removed) => {
-                    for file in removed {
-                        site.note(&Event {
-                            file: Some(file.to_string()),
-                            source: Some(hosting.source.name().to_owned()),
-                            ..Event::new("removed")
-                        });
+                Ok(swept) => {
+                    for swept in swept {
+                        note_swept(&site, hosting.source.name(), &swept);
                     }
                 }
                 Err(error) => tracing::warn!(error = error.chain(), "deleted files cannot be removed"),
@@ -156,5 +153,18 @@ async fn sweep(live: LiveSite) {
         }
         drop(site);
         tokio::time::sleep(SWEEP).await;
+    }
+}
+
+fn note_swept(site: &Site, source: &str, swept: &Swept) {
+    for (event, files) in [("removed", &swept.removed), ("set-aside", &swept.set_aside)] {
+        if !files.is_empty() {
+            site.note(&Event {
+                project: Some(swept.project.to_string()),
+                files: files.iter().map(ToString::to_string).collect(),
+                source: Some(source.to_owned()),
+                ..Event::new(event)
+            });
+        }
     }
 }

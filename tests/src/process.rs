@@ -34,12 +34,17 @@ impl Server {
     /// The same on a disk that takes no file of more than so many blocks of half a kilobyte or one.
     #[must_use]
     pub fn start_limited(directory: &Path, arguments: &[&str], blocks: u32) -> Self {
-        let mut shell = command(directory);
-        let binary = shell.get_program().to_owned();
-        shell = clean(Command::new("sh"), directory);
         // Without the signal, writing beyond the limit is an error like that of a full disk.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script]).arg(binary);
+        let line = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        Self::start_through(directory, arguments, &line)
+    }
+
+    /// The same started by a line of shell, which has the binary and its arguments as `"$0" "$@"`.
+    #[must_use]
+    pub fn start_through(directory: &Path, arguments: &[&str], line: &str) -> Self {
+        let binary = command(directory).get_program().to_owned();
+        let mut shell = clean(Command::new("sh"), directory);
+        shell.args(["-c", line]).arg(binary);
         Self::launch(shell, "127.0.0.1:0", directory, arguments)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +24,8 @@ pub struct Team {
     /// The server's home.
     pub root: TempDir,
     config: PathBuf,
+    /// The roles of the tokens that were made.
+    tokens: Mutex<Vec<String>>,
 }
 
 impl Team {
@@ -47,13 +50,21 @@ impl Team {
             server,
             root,
             config,
+            tokens: Mutex::default(),
         }
     }
 
     /// A token of this role, with further options of `pypicache token create`.
     #[must_use]
     pub fn token(&self, role: &str, more: &[&str]) -> String {
-        let name = format!("a-{role}");
+        // No two tokens have one name: further ones of a role are numbered.
+        let mut roles = self.tokens.lock().unwrap();
+        roles.push(role.to_owned());
+        let count = roles.iter().filter(|known| *known == role).count();
+        let name = match count {
+            1 => format!("a-{role}"),
+            count => format!("a-{role}-{count}"),
+        };
         let arguments = [&["token", "create", "--name", &name, "--role", role], more].concat();
         let output = self.command(&arguments, None);
         succeeded(&output);

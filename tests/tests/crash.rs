@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -180,4 +181,56 @@ async fn two_servers_on_one_directory_take_uploads_together() {
     let (one, other) = (offered(&team.server).await, offered(&second).await);
     assert_eq!(one.len(), COUNT);
     assert_eq!(one, other, "each sees what the other took");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_configurations_and_commands_cost_no_upload() {
+    let team = Team::start().await;
+    let token = team.token("developer", &[]);
+    let is_over = AtomicBool::new(false);
+    let statuses = std::thread::scope(|scope| {
+        for command in [
+            &["import", "/dev/null/none"][..],
+            &["backup", "create", "/dev/null", "--allow-empty"][..],
+        ] {
+            let (team, is_over) = (&team, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let process = team.server.process().to_string();
+                    let told = std::process::Command::new("kill")
+                        .args(["-HUP", &process])
+                        .status();
+                    assert!(told.unwrap().success());
+                    let _ = team.command(command, None);
+                }
+            });
+        }
+        let uploads = async {
+            let mut statuses = Vec::new();
+            for round in 0..3 {
+                let mut uploads = JoinSet::new();
+                for number in round * COUNT..(round + 1) * COUNT {
+                    uploads.spawn(upload(
+                        team.server.legacy(),
+                        token.clone(),
+                        number,
+                        package(number, 1000),
+                    ));
+                }
+                while let Some(done) = uploads.join_next().await {
+                    statuses.push(done.unwrap().1);
+                }
+            }
+            statuses
+        };
+        let statuses = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(uploads));
+        is_over.store(true, Ordering::Relaxed);
+        statuses
+    });
+    let failed: Vec<_> = statuses
+        .iter()
+        .filter(|status| **status != Some(StatusCode::OK))
+        .collect();
+    assert!(failed.is_empty(), "{failed:?} of {}", statuses.len());
+    assert_eq!(offered(&team.server).await.len(), 3 * COUNT);
 }

@@ -267,16 +267,7 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         let package = Wheel::new("acme-one", version).build();
         let mut receiving = source.receive().await.unwrap();
         receiving.write(&package.bytes).await.unwrap();
-        let upload = Upload {
-            filename: FileName::parse(&package.filename).unwrap(),
-            project: project.clone(),
-            version: version.to_owned(),
-            digests: Vec::new(),
-            attestations: None,
-            uploader: None,
-            upload_time: None,
-            is_of_old: false,
-        };
+        let upload = upload_of(&project, version, &package.filename);
         source.publish(upload, receiving.finish().await.unwrap()).await
     };
     for version in ["1.0", "2.0"] {
@@ -305,7 +296,14 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
     let lost = directory.path().join("files/acme-lost");
     std::fs::create_dir(&lost).unwrap();
     std::fs::write(lost.join("acme_lost-1.0.tar.gz"), b"precious").unwrap();
-    assert!(source.sweep().await.unwrap().is_empty(), "not yet");
+    let swept = source.sweep().await.unwrap();
+    assert_eq!(
+        (swept[0].removed.len(), swept[0].set_aside.len()),
+        (0, 1),
+        "not yet"
+    );
+    let aside = "orphaned/acme-one/acme_one-9.0-py3-none-any.whl";
+    assert!(directory.path().join(aside).exists(), "never removed");
     assert!(lost.join("acme_lost-1.0.tar.gz").exists());
     std::fs::remove_dir_all(&lost).unwrap();
     assert_eq!(
@@ -322,7 +320,8 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         .await
         .unwrap();
     clock.advance(Duration::from_secs(86_401));
-    assert_eq!(source.sweep().await.unwrap().len(), 1);
+    let swept = source.sweep().await.unwrap();
+    assert_eq!((swept.len(), swept[0].removed.len()), (1, 1));
     assert_eq!(lying(), 2);
     assert!(
         source
@@ -335,4 +334,17 @@ async fn the_trash_is_emptied_when_its_time_is_over() {
         source.get_page(&project).await.unwrap().unwrap().page.files.len(),
         1
     );
+}
+
+fn upload_of(project: &ProjectName, version: &str, filename: &str) -> Upload {
+    Upload {
+        filename: FileName::parse(filename).unwrap(),
+        project: project.clone(),
+        version: version.to_owned(),
+        digests: Vec::new(),
+        attestations: None,
+        uploader: None,
+        upload_time: None,
+        is_of_old: false,
+    }
 }

@@ -95,7 +95,18 @@ async fn a_devpi_export_is_brought_in() {
         "root/pypi": { "indexconfig": {} },
         "ann/dev": { "files": [entry("releasefile", &relpath), entry("doczip", "ann/dev/acme-one.doc.zip"), climbing] } } });
     fs::write(export.path().join("dataindex.json"), index.to_string()).unwrap();
-    succeeded(&team.command(&["import", export.path().to_str().unwrap()], None));
+    let done = team.command(&["import", export.path().to_str().unwrap()], None);
+    assert_eq!(
+        done.status.code(),
+        Some(1),
+        "not everything was taken: {}",
+        text(&done)
+    );
+    assert!(
+        text(&done).contains("its path leads out of the directory"),
+        "{}",
+        text(&done)
+    );
     let listed = files(&team.server, "acme-one").await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0]["upload-time"], "2026-11-21T11:44:18.000000Z");
@@ -208,6 +219,18 @@ async fn a_backup_changes_nothing_and_brings_in_nothing_damaged() {
     fs::write(&damaged, bytes).unwrap();
     let fourth = Team::start().await;
     let refused = fourth.command(&["backup", "restore", damaged.to_str().unwrap()], None);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused).contains("is no whole backup"),
+        "{}",
+        text(&refused)
+    );
+    assert!(files(&fourth.server, "acme-one").await.is_empty());
+    let refused = fourth.command(
+        &["backup", "restore", "--partial", damaged.to_str().unwrap()],
+        None,
+    );
+    assert_eq!(refused.status.code(), Some(1));
     assert!(
         text(&refused).contains("not those of its digest"),
         "{}",

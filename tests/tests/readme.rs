@@ -183,8 +183,9 @@ impl Reader {
                 _,
             ] => {
                 let (server, config) = (self.running.as_ref().unwrap(), self.config.to_str().unwrap());
+                // One for each of these commands: no two tokens have one name.
                 let create = [
-                    "token", "create", "--name", "admin", "--role", "admin", "--config", config,
+                    "token", "create", "--name", name, "--role", "admin", "--config", config,
                 ];
                 let admin = command(self.root.path()).args(create).output().unwrap();
                 let mut managed = command(self.root.path());

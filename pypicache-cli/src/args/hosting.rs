@@ -46,6 +46,9 @@ pub(crate) struct TokenCreateArgs {
     /// Worth nothing after this time: "90 days", "12 h"
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<String>,
+    /// Make the data directory where it is not there, or is no data directory yet
+    #[arg(long)]
+    pub(crate) init_data: bool,
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// Print JSON
@@ -168,15 +171,29 @@ pub(crate) struct ImportArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
     /// Write a backup
-    Create(BackupArgs),
-    /// Put back what is not there; what is there stays
-    Restore(BackupArgs),
+    Create(BackupCreateArgs),
+    /// Put back what is not there, or is damaged; what is there and whole stays
+    Restore(BackupRestoreArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct BackupArgs {
+pub(crate) struct BackupCreateArgs {
     /// The archive: packed where its name ends in .gz; - is standard output
     pub(crate) file: PathBuf,
+    /// It is no error that nothing has been uploaded
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupRestoreArgs {
+    /// The archive
+    pub(crate) file: PathBuf,
+    /// Take what is whole of an archive that was cut off or damaged, or has no end record
+    #[arg(long)]
+    pub(crate) partial: bool,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

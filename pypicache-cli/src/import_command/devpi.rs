@@ -1,15 +1,18 @@
 //! What `devpi-export` writes: `dataindex.json` with every file of every index, and the files beside it.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 
+use pypicache_core::local_fs::Beneath;
 use pypicache_core::model::FileName;
 use serde::Deserialize;
 
-use super::Candidate;
+use super::{Candidate, Found};
+
+/// What lists the files.
+const INDEX: &str = "dataindex.json";
 
 /// The part of `dataindex.json` that is used.
 #[derive(Deserialize)]
@@ -37,28 +40,29 @@ struct Mapping {
     last_modified: Option<String>,
 }
 
-pub(super) fn is_export(path: &Path) -> bool {
-    path.join("dataindex.json").is_file()
+pub(super) fn is_export(root: &Beneath) -> bool {
+    root.file(Path::new(INDEX)).is_ok()
 }
 
-/// Releases of all indexes; documentation and test results are passed over.
-pub(super) fn candidates(root: &Path) -> io::Result<Vec<Candidate>> {
-    let export: Export = serde_json::from_slice(&fs::read(root.join("dataindex.json"))?)?;
+/// Releases of all indexes; documentation and test results are passed over. The export may be somebody else's: whether its
+/// paths lead out of it is seen when they are opened.
+pub(super) fn candidates(root: &Beneath) -> io::Result<Found> {
+    let index = io::BufReader::new(root.file(Path::new(INDEX))?);
+    let export: Export = serde_json::from_reader(index)?;
+    let mut found = Found::default();
     let files = export.indexes.into_values().flat_map(|index| index.files);
-    let releases = files.filter(|file| file.kind == "releasefile");
-    // The export may be somebody else's: its paths are not to lead out of it.
-    let inside = releases.filter(|file| {
-        !file.relpath.starts_with('/') && !file.relpath.split('/').any(|segment| segment == "..")
-    });
-    let candidate = |file: ExportedFile| {
-        let name = file.relpath.rsplit('/').next()?;
-        Some(Candidate {
-            filename: FileName::parse(name).ok()?,
-            path: root.join(&file.relpath),
-            upload_time: file.entrymapping.last_modified.as_deref().and_then(rfc3339),
-        })
-    };
-    Ok(inside.filter_map(candidate).collect())
+    for file in files.filter(|file| file.kind == "releasefile") {
+        let name = file.relpath.rsplit('/').next().unwrap_or_default();
+        match FileName::parse(name) {
+            Ok(filename) => found.candidates.push(Candidate {
+                filename,
+                path: file.relpath.into(),
+                upload_time: file.entrymapping.last_modified.as_deref().and_then(rfc3339),
+            }),
+            Err(_) => found.leave_out(Path::new(&file.relpath), "its name is not one of a package"),
+        }
+    }
+    Ok(found)
 }
 
 /// `Sat, 21 Nov 2026 11:44:18 GMT` as pages want it.

@@ -21,8 +21,7 @@ pub(super) struct FileInfo {
 
 impl FileInfo {
     /// Reads the whole file. One without readable METADATA is listed all the same, without what that would tell.
-    pub(super) fn read(path: &Path, name: &FileName) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+    pub(super) fn read(mut file: File, path: &Path, name: &FileName) -> io::Result<Self> {
         let mut hasher = Sha256Hasher::default();
         let mut buffer = vec![0; READ_CHUNK];
         loop {

@@ -5,7 +5,7 @@
 //! project is first asked for, and again only if the file changes. Files in sub-directories count; hidden
 //! ones, and links that lead out of the directory, do not.
 //!
-//! Imports: `archive`, `model`, `source`.
+//! Imports: `archive`, `local_fs`, `model`, `source`.
 
 mod file_info;
 mod scan;
@@ -13,12 +13,13 @@ mod scan;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::local_fs::Beneath;
 use crate::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
 use crate::source::{
     Answer, Body, FileReply, FileRequest, Freshness, IndexSource, ListReply, LocalFile, PageReply,
@@ -148,7 +149,10 @@ impl Shared {
         if let Some(file_info) = known() {
             return Some(file_info);
         }
-        match FileInfo::read(&file.path, &file.name) {
+        match self
+            .open(file)
+            .and_then(|open| FileInfo::read(open, &file.path, &file.name))
+        {
             Ok(file_info) => {
                 let file_info = Arc::new(file_info);
                 let mut all = self.file_info.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,6 +164,11 @@ impl Shared {
                 None
             }
         }
+    }
+
+    /// Opens a file that was found: what has been put in its place since is not followed anywhere.
+    fn open(&self, file: &Found) -> io::Result<std::fs::File> {
+        Beneath::open(&self.directory)?.file(Path::new(&file.relative))
     }
 
     /// The file that a request is about, with what is known of it.
@@ -233,11 +242,7 @@ impl IndexSource for DiskSource {
             let Some((found, file_info)) = shared.file(&path)? else {
                 return Ok(None);
             };
-            Ok(Some((
-                std::fs::File::open(&found.path)?,
-                found.stamp.size,
-                file_info,
-            )))
+            Ok(Some((shared.open(&found)?, found.stamp.size, file_info)))
         });
         let Some((file, size, file_info)) = found.await? else {
             return Ok(Answer::NotFound(only_now()));

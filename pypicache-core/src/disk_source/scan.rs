@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use pep440_rs::Version;
 
+use crate::local_fs::Beneath;
 use crate::model::{FileName, ProjectName};
 
 /// How deep sub-directories are looked into.
@@ -43,22 +44,19 @@ pub(super) fn scan(directory: &Path) -> io::Result<Vec<Found>> {
 
 /// One distribution by its relative path, if it is there and would be found by [`scan`].
 pub(super) fn look_at(directory: &Path, relative: &str) -> io::Result<Option<Found>> {
-    // A checked path has no `..`; a link inside may still lead out.
-    let path = directory.join(relative);
     if relative.split('/').any(|segment| segment.starts_with('.'))
         || relative.split('/').count() > MAX_DEPTH + 1
     {
         return Ok(None);
     }
     // A directory that is not there (not mounted, say) cannot tell; only a file that is not in it is absent.
-    let root = directory.canonicalize()?;
-    match path.canonicalize() {
-        Ok(real) if real.starts_with(&root) => Ok(found_at(path, relative.to_owned())),
-        Ok(_) => Ok(None),
+    match Beneath::open(directory)?.file(Path::new(relative)) {
+        Ok(_) => Ok(found_at(directory.join(relative), relative.to_owned())),
+        // What is no file, or behind a link, is not offered.
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput
             ) =>
         {
             Ok(None)
@@ -97,7 +95,7 @@ fn found_at(path: PathBuf, relative: String) -> Option<Found> {
         tracing::debug!(path = %path.display(), "a file whose name tells no project is passed over");
         return None;
     };
-    let file_info = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let file_info = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
     let stamp = Stamp {
         size: file_info.len(),
         modified: file_info.modified().ok()?,

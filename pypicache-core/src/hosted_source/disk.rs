@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::record::ProjectRecord;
-use crate::model::{FileName, ProjectName};
-use crate::source::Sibling;
+use crate::local_fs::{Beneath, FileLock, Rights, create_dir_all, prepare_dir};
+use crate::model::{FileName, ProjectName, Sha256, Sha256Hasher};
+use crate::source::{READ_CHUNK, Sibling};
 use crate::store::staging::{Staging, remove_leftovers, sync_directory};
 
 /// What is added to a file's name for its attestations.
@@ -32,26 +31,26 @@ pub(super) struct Disk {
 }
 
 /// Held while a record is changed; let go when it is dropped.
-pub(super) struct LockedProject(#[expect(dead_code, reason = "closing the file lets go of the lock")] File);
+pub(super) struct LockedProject(#[expect(dead_code, reason = "dropping it lets go of the lock")] FileLock);
 
 impl Disk {
     pub(super) fn open(root: PathBuf) -> io::Result<Self> {
+        prepare_dir(&root)?;
         for part in ["projects", "files", "staging"] {
-            fs::create_dir_all(root.join(part))?;
+            prepare_dir(&root.join(part))?;
         }
         remove_leftovers(&root.join("staging"))?;
         Ok(Self { root })
     }
 
     pub(super) fn stage(&self) -> io::Result<Staging> {
-        Staging::create(&self.root.join("staging"))
+        let staging = self.root.join("staging");
+        Staging::create_with(&staging, Rights::of(&staging)?)
     }
 
-    /// Waits until nobody else changes a record. Blocks.
+    /// Waits until nobody else changes a record, but not for ever. Blocks.
     pub(super) fn lock(&self) -> io::Result<LockedProject> {
-        let file = File::create(self.root.join("lock"))?;
-        flock(&file, FlockOperation::LockExclusive)?;
-        Ok(LockedProject(file))
+        FileLock::acquire(&self.root.join("lock"), FileLock::LIMIT).map(LockedProject)
     }
 
     fn record_path(&self, project: &ProjectName) -> PathBuf {
@@ -68,7 +67,7 @@ impl Disk {
 
     /// What tells the project's record from the next one; `None` where there is none.
     pub(super) fn stamp(&self, project: &ProjectName) -> io::Result<Option<Stamp>> {
-        let facts = found(fs::metadata(self.record_path(project)))?;
+        let facts = found(fs::symlink_metadata(self.record_path(project)))?;
         Ok(facts.map(|facts| Stamp {
             inode: facts.ino(),
             size: facts.size(),
@@ -78,7 +77,13 @@ impl Disk {
 
     /// The record's bytes.
     pub(super) fn read_bytes(&self, project: &ProjectName) -> io::Result<Option<Vec<u8>>> {
-        found(fs::read(self.record_path(project)))
+        let file = self.open_below(&Path::new("projects").join(format!("{project}.json")))?;
+        file.map(whole).transpose()
+    }
+
+    /// What lies at a path below the root: never through a link, and only regular files.
+    fn open_below(&self, relative: &Path) -> io::Result<Option<File>> {
+        found(Beneath::open(&self.root)?.file(relative))
     }
 
     /// The record. One that cannot be understood is an error: hosted projects are never lost in silence.
@@ -122,18 +127,25 @@ impl Disk {
         Ok(names)
     }
 
-    /// Brings a received file to its place, with what lies beside it. Nobody sees any of it before the record names it.
+    /// Brings a received file to its place, with what lies beside it. Nobody sees any of it before the record names it. Other
+    /// bytes that lie there are of a record that was lost, or damaged: they are set aside.
     pub(super) fn place(
         &self,
         project: &ProjectName,
         filename: &FileName,
-        staging: Staging,
+        (staging, sha256): (Staging, Sha256),
         siblings: &[(&str, &[u8])],
     ) -> io::Result<()> {
         let directory = self.root.join("files").join(project.as_str());
         if !directory.exists() {
-            fs::create_dir_all(&directory)?;
+            create_dir_all(&directory)?;
             sync_directory(&self.root.join("files"))?;
+        }
+        match self.digest(project, filename, "") {
+            Ok(None) => {}
+            Ok(Some(lying)) if lying == sha256 => {}
+            // Other bytes, or such that cannot be read.
+            _ => drop(self.set_aside(project, filename)?),
         }
         for (suffix, bytes) in siblings {
             let sibling = self.stage()?;
@@ -155,7 +167,34 @@ impl Disk {
         filename: &FileName,
         sibling: Sibling,
     ) -> io::Result<File> {
-        File::open(self.file_path(project, filename, sibling.suffix()))
+        let opened = self.open_stored(project, filename, sibling.suffix())?;
+        opened.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// What lies beside a file, or the file itself.
+    pub(super) fn open_stored(
+        &self,
+        project: &ProjectName,
+        filename: &FileName,
+        suffix: &str,
+    ) -> io::Result<Option<File>> {
+        let name = format!("{filename}{suffix}");
+        self.open_below(&Path::new("files").join(project.as_str()).join(name))
+    }
+
+    /// The digest of what lies there, worked out now; `None` where nothing does, or nothing that can be read as a file.
+    pub(super) fn digest(
+        &self,
+        project: &ProjectName,
+        filename: &FileName,
+        suffix: &str,
+    ) -> io::Result<Option<Sha256>> {
+        match self.open_stored(project, filename, suffix) {
+            Ok(file) => file.map(|file| digest_of(&file)).transpose(),
+            // A directory, or a link: no bytes of ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Some(Sha256::of(b""))),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn provenance(
@@ -163,7 +202,9 @@ impl Disk {
         project: &ProjectName,
         filename: &FileName,
     ) -> io::Result<Option<Vec<u8>>> {
-        found(fs::read(self.file_path(project, filename, PROVENANCE)))
+        self.open_stored(project, filename, PROVENANCE)?
+            .map(whole)
+            .transpose()
     }
 
     /// Removes the bytes of a file and what lies beside it.
@@ -174,6 +215,44 @@ impl Disk {
         Ok(())
     }
 
+    /// Moves a file that no record names, and what lies beside it, to where nothing is ever removed.
+    pub(super) fn set_aside(&self, project: &ProjectName, filename: &FileName) -> io::Result<PathBuf> {
+        let aside = self.root.join("orphaned").join(project.as_str());
+        let is_free = |directory: &PathBuf| !directory.join(filename.as_str()).exists();
+        let numbered =
+            std::iter::once(aside.clone()).chain((2..).map(|number: u32| aside.join(number.to_string())));
+        let Some(directory) = { numbered }.find(is_free) else {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        };
+        create_dir_all(&directory)?;
+        for suffix in [Sibling::Metadata.suffix(), PROVENANCE, ""] {
+            let name = format!("{filename}{suffix}");
+            found(fs::rename(
+                self.file_path(project, filename, suffix),
+                directory.join(name),
+            ))?;
+        }
+        sync_directory(&directory)?;
+        Ok(directory)
+    }
+
+    /// The same for a record that cannot be understood.
+    pub(super) fn set_record_aside(
+        &self,
+        project: &ProjectName,
+        _lock: &LockedProject,
+    ) -> io::Result<PathBuf> {
+        let aside = self.root.join("orphaned");
+        create_dir_all(&aside)?;
+        let numbered = (1..).map(|number: u32| aside.join(format!("{project}.json.{number}")));
+        let Some(target) = { numbered }.find(|target| !target.exists()) else {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        };
+        fs::rename(self.record_path(project), &target)?;
+        sync_directory(&aside)?;
+        Ok(target)
+    }
+
     /// For how long a file has been lying there.
     pub(super) fn age(
         &self,
@@ -181,7 +260,7 @@ impl Disk {
         filename: &FileName,
         now: SystemTime,
     ) -> io::Result<Duration> {
-        let written = fs::metadata(self.file_path(project, filename, ""))?.modified()?;
+        let written = fs::symlink_metadata(self.file_path(project, filename, ""))?.modified()?;
         Ok(now.duration_since(written).unwrap_or_default())
     }
 
@@ -200,6 +279,23 @@ impl Disk {
             );
         }
         Ok(names)
+    }
+}
+
+fn whole(mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file from where it stands to its end.
+pub(super) fn digest_of(mut file: &File) -> io::Result<Sha256> {
+    let (mut hasher, mut buffer) = (Sha256Hasher::default(), vec![0; READ_CHUNK]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
     }
 }
 

@@ -57,9 +57,21 @@ pub enum ManageError {
     /// The change makes no sense.
     #[error("{0}")]
     Refused(String),
+    /// Somebody else has been changing records for too long: to be tried again later.
+    #[error("the change cannot be made now")]
+    Busy(#[source] io::Error),
     /// This machine's disk failed.
     #[error("the change cannot be written down")]
-    Storage(#[from] io::Error),
+    Storage(#[source] io::Error),
+}
+
+impl From<io::Error> for ManageError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ResourceBusy => Self::Busy(error),
+            _ => Self::Storage(error),
+        }
+    }
 }
 
 impl HostedSource {
@@ -71,7 +83,7 @@ impl HostedSource {
         change: ManageAction,
         by: Option<String>,
     ) -> Result<Vec<FileName>, ManageError> {
-        let _one_at_a_time = self.shared.changing.lock().await;
+        let _turn = self.shared.turn().await?;
         let (shared, project) = (self.shared.clone(), project.clone());
         let work = move || shared.change(&project, &selection, &change, by);
         let done = tokio::task::spawn_blocking(work).await;

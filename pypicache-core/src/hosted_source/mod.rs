@@ -10,6 +10,7 @@
 //!   files/<project>/<file>               the distributions themselves, under their own names
 //!   files/<project>/<file>.metadata      METADATA of wheels (PEP 658)
 //!   files/<project>/<file>.provenance    attestations (PEP 740), as they are served
+//!   orphaned/<project>/<file>            what no record names, moved aside; nothing here is ever removed
 //!   staging/                             being received; leftovers are removed at start
 //!   lock                                 held by whoever changes a project's record, in any process
 //! ```
@@ -20,8 +21,9 @@
 //!
 //! A file name stands for the same bytes for ever, deleted or not: lower tiers and lock files hold on to them.
 //!
-//! Imports: `archive`, `model`, `source`, `store`.
+//! Imports: `archive`, `local_fs`, `model`, `source`, `store`.
 
+mod archive_frame;
 mod backup;
 mod disk;
 mod manage;
@@ -29,6 +31,7 @@ mod page;
 mod provenance;
 mod publish;
 mod record;
+mod restore;
 mod sweep;
 mod upload_writer;
 
@@ -42,11 +45,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
-pub use backup::{BackupEntry, Restored};
+pub use archive_frame::{BackupDamage, BackupEnd, BackupMissing, BackupWriter, check_backup};
 pub use manage::{FileSelector, ManageAction, ManageError};
 pub use provenance::{Attestations, AttestationsError};
 pub use publish::{PublishError, Published, Upload};
 pub use record::{HostedFile, ProjectRecord, State};
+pub use restore::{BackupEntry, Restored};
+pub use sweep::Swept;
 pub use upload_writer::{ReceivedUpload, UploadWriter};
 
 use crate::Clock;
@@ -56,6 +61,9 @@ use crate::source::{
     PageReply, RequestContext, Sibling, SourceError,
 };
 use disk::Disk;
+
+/// How long one waits until it is one's turn to change something. Longer than one wait for the lock on the disk.
+const QUEUE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a hosted source behaves.
 #[derive(Debug, Clone)]
@@ -164,6 +172,19 @@ impl HostedSource {
 }
 
 impl Shared {
+    /// Waits until nobody else in this process changes a record, but not for ever.
+    async fn turn(&self) -> io::Result<tokio::sync::MutexGuard<'_, ()>> {
+        let turn = tokio::time::timeout(QUEUE_LIMIT, self.changing.lock()).await;
+        turn.map_err(|_| {
+            let text = format!(
+                "others have been changing {} for more than {} s",
+                self.disk,
+                QUEUE_LIMIT.as_secs()
+            );
+            io::Error::new(io::ErrorKind::ResourceBusy, text)
+        })
+    }
+
     fn storage(&self, asked: String, cause: io::Error) -> SourceError {
         SourceError::Storage {
             asked: asked.into(),

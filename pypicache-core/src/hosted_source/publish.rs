@@ -65,6 +65,9 @@ pub enum PublishError {
         /// Its status (PEP 792).
         status: String,
     },
+    /// Somebody else has been changing records for too long: to be tried again later.
+    #[error("the file cannot be kept now")]
+    Busy(#[source] io::Error),
     /// This machine's disk failed.
     #[error("the file cannot be kept")]
     Storage(#[source] io::Error),
@@ -81,7 +84,10 @@ impl From<ExamineError> for PublishError {
 
 impl From<io::Error> for PublishError {
     fn from(error: io::Error) -> Self {
-        Self::Storage(error)
+        match error.kind() {
+            io::ErrorKind::ResourceBusy => Self::Busy(error),
+            _ => Self::Storage(error),
+        }
     }
 }
 
@@ -99,7 +105,7 @@ impl HostedSource {
             };
             offload(work).await?
         };
-        let _one_at_a_time = self.shared.changing.lock().await;
+        let _turn = self.shared.turn().await?;
         let shared = self.shared.clone();
         offload(move || shared.offer(upload, received, &examined)).await
     }
@@ -328,7 +334,8 @@ impl Shared {
                 .as_deref()
                 .map(|bytes| (Disk::provenance_suffix(), bytes)),
         );
-        self.disk.place(project, filename, received.staging, &siblings)?;
+        let staged = (received.staging, sha256);
+        self.disk.place(project, filename, staged, &siblings)?;
         record.files.push(HostedFile {
             filename: filename.clone(),
             version: examined.version.clone(),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::staging::is_being_written;
+use super::staging::{is_being_written, remove_unwritten};
 
 /// How many bytes the blobs and unfinished files take, and how many they may.
 pub(super) struct Usage {
@@ -70,8 +70,14 @@ impl Usage {
             if total <= max_size {
                 break;
             }
-            match fs::remove_file(&blob.path) {
-                Ok(()) => {
+            // An unfinished file that somebody has gone on with meanwhile stays.
+            let removed = match blob.path.starts_with(&self.partial) {
+                true => remove_unwritten(&blob.path),
+                false => fs::remove_file(&blob.path).map(|()| true),
+            };
+            match removed {
+                Ok(false) => {}
+                Ok(true) => {
                     total -= blob.size;
                     self.evicted.fetch_add(1, Ordering::Relaxed);
                 }

@@ -20,7 +20,7 @@
 //! Keys are hashed, so no name from outside ever becomes a path, and any file system will do. Several
 //! processes may share a directory: nothing is changed in place. A new layout gets a new `v` directory.
 //!
-//! Imports: `model`, `source`.
+//! Imports: `local_fs`, `model`, `source`.
 
 mod eviction;
 mod pending_writes;
@@ -38,6 +38,7 @@ pub use pending_writes::PendingWrite;
 pub use records::RecordKind;
 pub use staging::Staging;
 
+use crate::local_fs::{Rights, create_root, prepare_dir};
 use crate::model::Sha256;
 use crate::source::HeldFile;
 use eviction::Usage;
@@ -57,6 +58,8 @@ pub struct DiskStore {
 
 struct Shared {
     root: PathBuf,
+    /// Those of what is made below the root.
+    rights: Rights,
     usage: Usage,
     /// Held while a file is made in staging. File systems make one at a time in a directory, and whoever waits for that
     /// in there keeps a processor busy.
@@ -83,11 +86,13 @@ impl DiskStore {
     pub fn open(directory: impl Into<PathBuf>, max_size: Option<u64>) -> Result<Self, StoreError> {
         let directory = directory.into();
         let root = directory.join("v1");
-        prepare(&directory, &root).map_err(|cause| StoreError { directory, cause })?;
+        let prepared = prepare(&directory, &root).and_then(|()| Rights::of(&root));
+        let rights = prepared.map_err(|cause| StoreError { directory, cause })?;
         let usage = Usage::new(&root, max_size);
         Ok(Self {
             shared: Arc::new(Shared {
                 root,
+                rights,
                 usage,
                 making: Mutex::new(()),
                 pending: PendingWrites::default(),
@@ -144,7 +149,7 @@ impl DiskStore {
     /// An empty file to write into. Blocks.
     pub fn stage(&self) -> io::Result<Staging> {
         let _one_at_a_time = self.shared.making.lock().unwrap_or_else(PoisonError::into_inner);
-        Staging::create(&self.shared.root.join("staging"))
+        Staging::create_with(&self.shared.root.join("staging"), self.shared.rights)
     }
 
     /// What an earlier attempt left of the file that `key` stands for, or an empty file: to be written on at its
@@ -153,8 +158,8 @@ impl DiskStore {
     pub fn stage_partial(&self, key: &str) -> io::Result<Staging> {
         let name = Sha256::of(key.as_bytes()).to_hex();
         match Staging::resume(self.shared.root.join("partial").join(name))? {
-            Some(staging) => Ok(staging),
-            None => self.stage(),
+            Some(staging) if self.shared.rights.settle(staging.file()).is_ok() => Ok(staging),
+            _ => self.stage(),
         }
     }
 
@@ -212,15 +217,18 @@ impl DiskStore {
 }
 
 fn prepare(directory: &Path, root: &Path) -> io::Result<()> {
+    create_root(directory)?;
+    prepare_dir(root)?;
     for part in ["blobs", "partial", "records", "staging"] {
-        fs::create_dir_all(root.join(part))?;
+        prepare_dir(&root.join(part))?;
     }
     let tag = directory.join("CACHEDIR.TAG");
     if !tag.exists() {
-        fs::write(
-            tag,
-            "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n",
-        )?;
+        let text =
+            "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of Python packages; safe to delete.\n";
+        let staging = Staging::create_with(&root.join("staging"), Rights::of(root)?)?;
+        (&**staging.file()).write_all(text.as_bytes())?;
+        staging.publish(&tag)?;
     }
     staging::remove_forgotten(&root.join("partial"))?;
     staging::remove_leftovers(&root.join("staging"))

@@ -5,12 +5,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::local_fs::{Rights, create_dir_all};
 
 /// How long an unfinished file is kept for a later attempt.
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
@@ -35,17 +37,29 @@ enum OnDrop {
 
 impl Staging {
     pub(crate) fn create(directory: &Path) -> io::Result<Self> {
-        let (file, path) = tempfile::Builder::new()
-            .prefix("")
-            .tempfile_in(directory)?
-            .keep()
-            .map_err(|e| e.error)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self {
-            file: Arc::new(file),
-            path,
-            on_drop: OnDrop::Remove,
-        })
+        loop {
+            let (file, path) = tempfile::Builder::new()
+                .prefix("")
+                .tempfile_in(directory)?
+                .keep()
+                .map_err(|e| e.error)?;
+            // Whoever removes leftovers may have come between: then it holds the file locked, or has removed it.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && file.metadata()?.nlink() > 0
+            {
+                return Ok(Self {
+                    file: Arc::new(file),
+                    path,
+                    on_drop: OnDrop::Remove,
+                });
+            }
+        }
+    }
+
+    /// The same with the mode and the owner that it has to have.
+    pub(crate) fn create_with(directory: &Path, rights: Rights) -> io::Result<Self> {
+        let staging = Self::create(directory)?;
+        rights.settle(&staging.file)?;
+        Ok(staging)
     }
 
     /// The unfinished file at `path`, made where there is none, to be written on at its end; `None` while somebody
@@ -55,6 +69,8 @@ impl Staging {
             .read(true)
             .append(true)
             .create(true)
+            .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
             .open(&path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
@@ -85,7 +101,7 @@ impl Staging {
         self.file.sync_data()?;
         match fs::rename(&self.path, target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+                create_dir_all(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
                 fs::rename(&self.path, target)?;
             }
             renamed => renamed?,
@@ -114,13 +130,30 @@ pub(super) fn is_being_written(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
+/// Removes the file unless somebody is writing it; whether it is gone. The lock is held while the name goes, so that a writer
+/// that comes meanwhile either cannot lock the file or sees that it has no name any more.
+pub(super) fn remove_unwritten(path: &Path) -> io::Result<bool> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    fs::remove_file(path).map(|()| true)
+}
+
 /// Removes files that no living process holds locked.
 pub(crate) fn remove_leftovers(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if !is_being_written(&path) {
-            tracing::debug!(path = %path.display(), "removing what an ended process left in staging");
-            let _ = fs::remove_file(&path);
+        if remove_unwritten(&path).unwrap_or(false) {
+            tracing::debug!(path = %path.display(), "removed what an ended process left in staging");
         }
     }
     Ok(())
@@ -134,9 +167,48 @@ pub(super) fn remove_forgotten(directory: &Path) -> io::Result<()> {
         let age = written
             .ok()
             .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > KEPT) && !is_being_written(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
+        if age.is_some_and(|age| age > KEPT) {
+            let _ = remove_unwritten(&entry.path());
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_removes_what_is_about_to_be_written() {
+        let home = tempfile::tempdir().unwrap();
+        let (directory, out) = (home.path().join("staging"), home.path().join("out"));
+        fs::create_dir(&directory).unwrap();
+        fs::create_dir(&out).unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let remover = || {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    remove_leftovers(&directory).unwrap();
+                }
+            };
+            scope.spawn(remover);
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    let (directory, out) = (&directory, &out);
+                    scope.spawn(move || {
+                        for number in 0..1000 {
+                            let staging = Staging::create(directory)?;
+                            staging.publish(&out.join(format!("{writer}-{number}")))?;
+                        }
+                        io::Result::Ok(())
+                    })
+                })
+                .collect();
+            let ends: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for end in ends {
+                end.unwrap().unwrap();
+            }
+        });
+    }
 }

@@ -97,6 +97,11 @@ impl Htpasswd {
         Sha256::of(format!("{key}\0{user}\0{hash}\0{}", password.expose_secret()).as_bytes())
     }
 
+    /// Whether the file can be read. Blocks.
+    pub(super) fn check(&self) -> std::io::Result<()> {
+        fs::read_to_string(&self.path).map(drop)
+    }
+
     /// The users as they are now; nobody where the file cannot be read.
     fn users(&self) -> Known {
         let changed = fs::metadata(&self.path).and_then(|facts| facts.modified()).ok();

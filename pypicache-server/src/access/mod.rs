@@ -8,7 +8,7 @@
 //! This module decides; it reads no bodies and asks no source. Tokens rest in [`tokens`], users in `htpasswd`, and jobs of CI
 //! systems get theirs from `publishers`.
 //!
-//! Imports: nothing else of the crate.
+//! Imports: `data_dir`.
 
 mod attempts;
 mod grant;
@@ -18,6 +18,7 @@ pub mod tokens;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -73,8 +74,8 @@ impl fmt::Display for Refusal {
 /// The rules of one server.
 #[derive(Debug, Default)]
 pub struct Access {
-    tokens: Option<TokenFile>,
-    users: Option<Htpasswd>,
+    tokens: Option<Arc<TokenFile>>,
+    users: Option<Arc<Htpasswd>>,
     publishers: Option<Publishers>,
     attempts: Attempts,
 }
@@ -84,7 +85,7 @@ impl Access {
     #[must_use]
     pub fn with_tokens(tokens: TokenFile) -> Self {
         Self {
-            tokens: Some(tokens),
+            tokens: Some(Arc::new(tokens)),
             ..Self::default()
         }
     }
@@ -92,7 +93,7 @@ impl Access {
     /// The same, with users who have passwords.
     #[must_use]
     pub fn with_users(mut self, users: Htpasswd) -> Self {
-        self.users = Some(users);
+        self.users = Some(Arc::new(users));
         self
     }
 
@@ -101,6 +102,18 @@ impl Access {
     pub fn with_publishers(mut self, publishers: Publishers) -> Self {
         self.publishers = Some(publishers);
         self
+    }
+
+    /// What looks whether everybody who may be let in can be known: the files that say who are readable. It blocks.
+    pub(crate) fn check(&self) -> impl FnOnce() -> Result<(), String> + Send + 'static + use<> {
+        let (tokens, users) = (self.tokens.clone(), self.users.clone());
+        move || {
+            if let Some(tokens) = tokens {
+                tokens.check().map_err(|error| chain(&error))?;
+            }
+            let users = users.map_or(Ok(()), |users| users.check());
+            users.map_err(|error| format!("the htpasswd file cannot be read: {error}"))
+        }
     }
 
     /// Those, if there are any.
@@ -175,6 +188,11 @@ impl Caller {
             Self::Anybody => None,
         }
     }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What a client presents.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,16 +14,20 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use pypicache_core::Clock;
+use pypicache_core::local_fs::{Beneath, FileLock, Rights};
 use pypicache_core::model::{NamePattern, Sha256};
-use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::{Grant, Scope};
+use crate::data_dir;
 
 /// What a token begins with, so that scanners for leaked secrets can find it.
 const PREFIX: &str = "pypicache";
+
+/// What the file is called.
+const FILE: &str = "tokens.json";
 
 /// Everything that is written to disk of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,16 +75,33 @@ pub struct NewToken {
 
 /// Why tokens cannot be looked at or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("the tokens in {} cannot be used", path.display())]
-pub struct TokensError {
-    path: PathBuf,
-    #[source]
-    cause: io::Error,
+#[non_exhaustive]
+pub enum TokensError {
+    /// The file cannot be read or replaced.
+    #[error("the tokens in {} cannot be used", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Lists, logs and `token revoke` tell tokens apart by their names.
+    #[error(
+        "there is a token of the name {name:?} already ({id}): choose another name, or revoke that one first"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The id of the token that has it.
+        id: String,
+    },
 }
 
 /// The file with all tokens of a server.
 #[derive(Debug)]
 pub struct TokenFile {
+    data_dir: PathBuf,
     path: PathBuf,
     clock: Clock,
     /// The tokens by their ids, as of the file with this stamp.
@@ -98,7 +119,8 @@ impl TokenFile {
     #[must_use]
     pub fn new(data_dir: &Path, clock: Clock) -> Self {
         Self {
-            path: data_dir.join("v1").join("tokens.json"),
+            data_dir: data_dir.to_owned(),
+            path: data_dir.join(data_dir::LAYOUT).join(FILE),
             clock,
             known: Mutex::default(),
         }
@@ -120,8 +142,30 @@ impl TokenFile {
             created: self.now(),
             expires: new.expires,
         };
-        self.change(|tokens| tokens.push(record.clone()))?;
-        Ok((record, format!("{PREFIX}-{id}-{secret}").into()))
+        let mut taken = None;
+        self.change(|tokens| {
+            // An id of another token counts too: revoking takes both.
+            taken = tokens
+                .iter()
+                .find(|token| token.name == record.name || token.id == record.name)
+                .cloned();
+            if taken.is_none() {
+                tokens.push(record.clone());
+            }
+            taken.is_none()
+        })?;
+        match taken {
+            Some(TokenRecord { id, .. }) => Err(TokensError::NameTaken {
+                name: record.name,
+                id,
+            }),
+            None => Ok((record, format!("{PREFIX}-{id}-{secret}").into())),
+        }
+    }
+
+    /// Whether the tokens can be read, or there are none. Blocks.
+    pub fn check(&self) -> Result<(), TokensError> {
+        self.read().map(drop).map_err(|cause| self.failed(cause))
     }
 
     /// All tokens, the oldest first.
@@ -135,6 +179,7 @@ impl TokenFile {
         self.change(|tokens| {
             let is_meant = |token: &mut TokenRecord| token.id == id_or_name || token.name == id_or_name;
             revoked = tokens.extract_if(.., is_meant).collect();
+            !revoked.is_empty()
         })?;
         Ok(revoked)
     }
@@ -185,33 +230,62 @@ impl TokenFile {
     }
 
     fn read(&self) -> io::Result<Document> {
-        match fs::read(&self.path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        let opened = Beneath::open(self.directory()).and_then(|beneath| beneath.file(Path::new(FILE)));
+        match opened {
+            Ok(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                Ok(serde_json::from_slice(&bytes)?)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Document::default()),
             Err(error) => Err(error),
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<TokenRecord>)) -> Result<(), TokensError> {
+    /// `change` says whether it changed anything.
+    fn change(&self, change: impl FnOnce(&mut Vec<TokenRecord>) -> bool) -> Result<(), TokensError> {
         let write = || {
-            let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-            fs::create_dir_all(directory)?;
-            let lock = File::create(directory.join("tokens.lock"))?;
-            flock(&lock, FlockOperation::LockExclusive)?;
+            let directory = self.directory();
+            data_dir::prepare(&self.data_dir)?;
+            let _lock = FileLock::acquire(&directory.join("tokens.lock"), FileLock::LIMIT)?;
             let mut document = self.read()?;
-            change(&mut document.tokens);
-            // Readable by this user only, as temporary files are.
-            let mut staged = tempfile::NamedTempFile::new_in(directory)?;
-            staged.write_all(&serde_json::to_vec_pretty(&document)?)?;
-            staged.as_file().sync_all()?;
-            staged.persist(&self.path)?;
-            File::open(directory)?.sync_all()
+            if change(&mut document.tokens) {
+                replace(&self.path, &serde_json::to_vec_pretty(&document)?)?;
+            }
+            Ok(())
         };
         write().map_err(|cause| self.failed(cause))
     }
 
+    /// Puts a document of tokens back, as a backup has it, where there are no tokens; whether it did.
+    pub fn restore(&self, bytes: &[u8]) -> Result<bool, TokensError> {
+        let write = || {
+            let document: Document = serde_json::from_slice(bytes)?;
+            data_dir::prepare(&self.data_dir)?;
+            let _lock = FileLock::acquire(&self.directory().join("tokens.lock"), FileLock::LIMIT)?;
+            if !self.read()?.tokens.is_empty() {
+                return Ok(false);
+            }
+            replace(&self.path, &serde_json::to_vec_pretty(&document)?)?;
+            Ok(true)
+        };
+        write().map_err(|cause| self.failed(cause))
+    }
+
+    /// The document as it is now, for backups; `None` where there is none.
+    pub fn document(&self) -> Result<Option<Vec<u8>>, TokensError> {
+        let document = self.read().map_err(|cause| self.failed(cause))?;
+        let bytes = serde_json::to_vec_pretty(&document).map_err(|error| self.failed(error.into()))?;
+        Ok((!document.tokens.is_empty()).then_some(bytes))
+    }
+
+    fn directory(&self) -> &Path {
+        // The path was put together with a directory in front.
+        self.path.parent().unwrap_or(&self.data_dir)
+    }
+
     fn failed(&self, cause: io::Error) -> TokensError {
-        TokensError {
+        TokensError::Unusable {
             path: self.path.clone(),
             cause,
         }
@@ -220,6 +294,17 @@ impl TokenFile {
     fn now(&self) -> Timestamp {
         timestamp(self.clock.now())
     }
+}
+
+/// Replaces the file as a whole, with the mode and the owner that files of its directory have.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut staged = tempfile::NamedTempFile::new_in(directory)?;
+    Rights::of(directory)?.settle(staged.as_file())?;
+    staged.write_all(bytes)?;
+    staged.as_file().sync_all()?;
+    staged.persist(path)?;
+    File::open(directory)?.sync_all()
 }
 
 /// The time of day; 1970 for times that nobody has.

@@ -3,7 +3,7 @@
 //! `sources` makes each source of the configuration, `index` puts them together: a chain (the guard), rules in front
 //! of it, asking ahead in front of these.
 //!
-//! Imports: `access`, `config`, `observe`, `site`.
+//! Imports: `access`, `config`, `data_dir`, `observe`, `site`.
 
 mod index;
 mod sources;
@@ -16,6 +16,7 @@ use crate::Site;
 use crate::access::tokens::TokenFile;
 use crate::access::{Access, Htpasswd, Publishers};
 use crate::config::Configuration;
+use crate::data_dir;
 use index::index;
 use sources::SourceBuilder;
 
@@ -47,6 +48,10 @@ pub enum AssembleError {
 
 /// Opens the store and puts the sources together. Nothing is asked of any upstream yet. `clock` tells the age of pages.
 pub fn assemble(configuration: &Configuration, clock: Clock) -> Result<Site, AssembleError> {
+    // Without it a cache goes on; what needs it says so, and the server is not ready.
+    if let Err(error) = data_dir::prepare(&configuration.data_dir) {
+        tracing::error!(path = %configuration.data_dir.display(), %error, "the data directory cannot be used");
+    }
     let store = DiskStore::open(&configuration.cache_dir, configuration.max_size)?;
     let builder = SourceBuilder::new(configuration, clock.clone(), store)?;
     put_together(configuration, clock, builder)

@@ -14,7 +14,7 @@ use pypicache_core::http_source::{
 use pypicache_core::mirrored_source::{MirrorOptions, MirroredSource};
 use pypicache_core::source::IndexSource;
 use pypicache_core::store::DiskStore;
-use pypicache_core::{Alarms, Clock};
+use pypicache_core::{AlarmKind, Alarms, Clock};
 
 use super::AssembleError;
 use crate::Hosting;
@@ -145,10 +145,13 @@ impl SourceBuilder {
         let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
         Alarms::to(move |alarm| {
             metrics.note_alarm();
+            let is_project = alarm.kind == AlarmKind::NameElsewhere;
             audit.note(&Event {
-                file: Some(alarm.subject.clone()),
+                project: is_project.then(|| alarm.subject.clone()),
+                files: Vec::from_iter((!is_project).then(|| alarm.subject.clone())),
                 source: Some(alarm.source.to_string()),
-                detail: Some(format!("{}: {}", alarm.kind, alarm.detail)),
+                reason: Some(alarm.kind.to_string()),
+                detail: Some(alarm.detail.clone()),
                 ..Event::new("alarm")
             });
         })

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use pypicache_core::hosted_source::{FileSelector, ManageAction, ManageError};
-use pypicache_core::model::ProjectName;
+use pypicache_core::model::{FileName, ProjectName};
 use pypicache_core::source::SourceError;
 use serde::Deserialize;
 use serde_json::json;
@@ -77,26 +77,32 @@ pub(crate) async fn change(
         Err(detail) => return problem(StatusCode::BAD_REQUEST, "Not understood", &detail),
     };
     let by = client_context.caller.name().map(str::to_owned);
-    let (event, shown) = (event_of(&wanted.change), format!("{wanted:?}"));
+    let event = event_of(project, &wanted, client_context);
     match hosting
         .source
         .change(project, wanted.selection, wanted.change, by)
         .await
     {
         Ok(changed) => {
-            tracing::info!(%project, change = shown, files = changed.len(), by = client_context.caller.name().unwrap_or("-"), "changed");
-            let names: Vec<_> = changed.iter().map(ToString::to_string).collect();
+            tracing::info!(%project, change = event.event, files = changed.len(), by = client_context.caller.name().unwrap_or("-"), "changed");
             site.note(&Event {
-                project: Some(project.to_string()),
-                file: Some(names.join(" ")).filter(|names| !names.is_empty()),
+                version: event
+                    .version
+                    .clone()
+                    .or_else(|| common_version(project, &changed)),
+                files: changed.iter().map(ToString::to_string).collect(),
                 source: Some(hosting.source.name().to_owned()),
-                detail: Some(shown),
-                ..client_context.event(event)
+                ..event
             });
             json_document(&json!({ "project": project, "changed": changed }))
         }
         Err(error @ ManageError::Unknown(_)) => {
             problem(StatusCode::NOT_FOUND, "Not found", &error.to_string())
+        }
+        Err(ManageError::Busy(cause)) => {
+            tracing::error!(%project, %cause, "a change cannot be made");
+            let detail = "Something else holds the records of this server locked; its log says what.";
+            problem(StatusCode::SERVICE_UNAVAILABLE, "Not now", detail)
         }
         Err(ManageError::Storage(cause)) => {
             tracing::error!(%project, %cause, "a change cannot be written down");
@@ -107,14 +113,31 @@ pub(crate) async fn change(
     }
 }
 
-fn event_of(change: &ManageAction) -> &'static str {
-    match change {
-        ManageAction::Yank { .. } => "yank",
-        ManageAction::Unyank => "unyank",
-        ManageAction::Delete => "delete",
-        ManageAction::Restore => "restore",
-        ManageAction::Status { .. } => "status",
+/// What is written down of a change, as far as it is known before it is made.
+fn event_of(project: &ProjectName, wanted: &Wanted, client_context: &ClientContext) -> Event {
+    let (event, reason, status) = match &wanted.change {
+        ManageAction::Yank { reason } => ("yank", reason.clone(), None),
+        ManageAction::Unyank => ("unyank", None, None),
+        ManageAction::Delete => ("delete", None, None),
+        ManageAction::Restore => ("restore", None, None),
+        ManageAction::Status { status, reason } => ("status", reason.clone(), Some(status.clone())),
+    };
+    Event {
+        project: Some(project.to_string()),
+        version: wanted.selection.version.clone(),
+        reason,
+        status,
+        ..client_context.event(event)
     }
+}
+
+/// The release that all of these files are of.
+fn common_version(project: &ProjectName, files: &[FileName]) -> Option<String> {
+    let mut versions = files.iter().map(|file| file.version_for(project));
+    let first = versions.next()??;
+    versions
+        .all(|other| other.as_ref() == Some(&first))
+        .then(|| first.to_string())
 }
 
 async fn wanted(body: Incoming) -> Result<Wanted, String> {

@@ -52,7 +52,7 @@ pub(crate) async fn mint(site: &Site, client_context: &ClientContext, body: Inco
             tracing::info!(job, "a token was minted");
             site.note(&Event {
                 who: Some(job),
-                detail: Some("for a trusted publisher".to_owned()),
+                reason: Some("trusted-publisher".to_owned()),
                 ..client_context.event("token-created")
             });
             json_document(&json!({ "success": true, "token": token.expose_secret() }))

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! A line has `time`, `event`, and where they are known `who` (the name of a token or user), `from` (an address),
-//! `request` (the request's id, as in the log), `project`, `file`, `sha256`, `source` and `detail`. Secrets never get here:
-//! nothing that a client presented is written to disk.
+//! `request` (the request's id, as in the log), `project`, `version`, `files` (a list), `sha256`, `source`, `reason`, `status`,
+//! `token` (what a token is and allows), and `detail`: for people only, what a program may ask for has a field of its own.
+//! Secrets never get here: nothing that a client presented as its credentials is written to disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,10 +18,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use pypicache_core::Clock;
+use pypicache_core::local_fs::{open_or_create, prepare_dir};
 use serde::Serialize;
+
+use crate::data_dir;
 
 /// A file that has grown beyond this is parked, in bytes.
 const FILE_SIZE: u64 = 16 * 1024 * 1024;
+
+/// Where they lie, below the data directory's layout.
+pub const DIRECTORY: &str = "audit";
 
 /// How many files are kept beside the newest.
 const KEPT: u32 = 9;
@@ -31,6 +38,7 @@ pub struct Audit(Arc<Log>);
 
 #[derive(Debug)]
 struct Log {
+    data_dir: PathBuf,
     path: PathBuf,
     clock: Clock,
     /// Open for appending, with its length. A std mutex: held for one write.
@@ -40,7 +48,7 @@ struct Log {
 /// Something that is written to disk.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Event {
-    /// What happened: `upload`, `upload-refused`, `yank`, `unyank`, `delete`, `restore`, `status`, `removed`, `token-created`,
+    /// What happened: `upload`, `upload-refused`, `yank`, `unyank`, `delete`, `restore`, `status`, `removed`, `set-aside`, `backup-restored`, `token-created`,
     /// `token-revoked`, `token-used`, `turned-away`, `denied`, `alarm`.
     pub event: &'static str,
     /// Who did it.
@@ -55,18 +63,50 @@ pub struct Event {
     /// To which project.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// To which file.
+    /// To which release.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The file's digest.
+    pub version: Option<String>,
+    /// To which files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// The file's digest, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Of which source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Why, as whoever did it says; or what sort of alarm or refusal it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The project's new status, or the HTTP status of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The token that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenDetails>,
     /// In words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// What is written down of a token. Never its secret.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TokenDetails {
+    /// What tells it from others.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it allows, with spaces in between (as in RFC 6749).
+    pub scope: String,
+    /// For which projects; empty: for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
+    /// For files of which sources; empty: of all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// Until when (RFC 3339, UTC); `None`: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -92,10 +132,19 @@ impl Audit {
     #[must_use]
     pub fn new(data_dir: &Path, clock: Clock) -> Self {
         Self(Arc::new(Log {
-            path: data_dir.join("v1").join("audit").join("audit.jsonl"),
+            data_dir: data_dir.to_owned(),
+            path: data_dir
+                .join(data_dir::LAYOUT)
+                .join(DIRECTORY)
+                .join("audit.jsonl"),
             clock,
             file: Mutex::new(None),
         }))
+    }
+
+    /// Whether something could be written down now. Blocks.
+    pub fn check(&self) -> io::Result<()> {
+        self.0.open().map(drop)
     }
 
     /// Writes an event down. What cannot be written is an error in the ordinary log; nobody is kept waiting by it.
@@ -131,8 +180,10 @@ impl Log {
     }
 
     fn open(&self) -> io::Result<(File, u64)> {
-        fs::create_dir_all(self.path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
-        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        data_dir::prepare(&self.data_dir)?;
+        prepare_dir(directory)?;
+        let file = open_or_create(&self.path, true)?;
         let length = file.metadata()?.len();
         Ok((file, length))
     }

@@ -1,6 +1,6 @@
 //! What happened: the audit log for people, metrics for Prometheus.
 //!
-//! Imports: `http`.
+//! Imports: `data_dir`, `http`.
 
 pub mod audit;
 pub(crate) mod metrics;

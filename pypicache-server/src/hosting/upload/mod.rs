@@ -36,6 +36,9 @@ const FORM_SIZE: u64 = 16 * 1024 * 1024;
 /// How much of a body that is not wanted is read all the same: clients that are still sending do not listen.
 const DRAINED: u64 = 256 * 1024 * 1024;
 
+/// How much of what an upload says of itself is written down where it is refused, in characters.
+const TOLD: usize = 200;
+
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
@@ -75,9 +78,9 @@ pub(crate) async fn upload(
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     let form = Form::read(body, content_type.unwrap_or_default(), &first.source, limit).await;
-    let done = match form {
-        Ok(form) => publish(site, index, client_context, form).await,
-        Err(error) => Err(form_denied(error)),
+    let (about, done) = match form {
+        Ok(form) => (about(&form), publish(site, index, client_context, form).await),
+        Err(error) => (Event::default(), Err(form_denied(error))),
     };
     match done {
         Ok(text) => {
@@ -89,7 +92,11 @@ pub(crate) async fn upload(
         Err((status, detail)) => {
             site.metrics.note_upload("refused");
             site.note(&Event {
-                detail: Some(format!("{}: {detail}", status.as_u16())),
+                project: about.project,
+                version: about.version,
+                files: about.files,
+                status: Some(status.as_u16().to_string()),
+                detail: Some(detail.clone()),
                 ..client_context.event("upload-refused")
             });
             tracing::info!(%status, detail, by = client_context.caller.name().unwrap_or("-"), "an upload was refused");
@@ -101,6 +108,18 @@ pub(crate) async fn upload(
             }
             response
         }
+    }
+}
+
+/// What an upload says that it is, for the audit log. The uploader chose it, so it is cut.
+fn about(form: &Form) -> Event {
+    let told = |text: &str| text.chars().take(TOLD).collect::<String>();
+    let filename = form.content.as_ref().map(|(filename, _)| told(filename));
+    Event {
+        project: form.text("name").map(told),
+        version: form.text("version").map(told),
+        files: Vec::from_iter(filename),
+        ..Event::default()
     }
 }
 
@@ -224,7 +243,11 @@ async fn offer(
     upload: Upload,
     received: ReceivedUpload,
 ) -> Result<String, Denied> {
-    let (filename, project) = (upload.filename.clone(), upload.project.clone());
+    let (filename, project, version) = (
+        upload.filename.clone(),
+        upload.project.clone(),
+        upload.version.clone(),
+    );
     let source = hosting.source.name();
     match hosting.source.publish(upload, received).await {
         Ok(Published::New(sha256)) => {
@@ -232,7 +255,8 @@ async fn offer(
             tracing::info!(file = %filename, source, %sha256, by = client_context.caller.name().unwrap_or("-"), "uploaded");
             site.note(&Event {
                 project: Some(project.to_string()),
-                file: Some(filename.to_string()),
+                version: Some(version),
+                files: vec![filename.to_string()],
                 sha256: Some(sha256.to_hex()),
                 source: Some(source.to_owned()),
                 ..client_context.event("upload")
@@ -249,6 +273,11 @@ async fn offer(
 fn publish_denied(error: PublishError) -> Denied {
     match error {
         PublishError::Storage(cause) => storage_denied(&cause.to_string()),
+        PublishError::Busy(cause) => {
+            tracing::error!(%cause, "an upload cannot be kept now");
+            let detail = "something else holds the records of this server locked; nothing of the file stays, try again later";
+            (StatusCode::SERVICE_UNAVAILABLE, detail.to_owned())
+        }
         PublishError::Exists(_) => (StatusCode::CONFLICT, error.to_string()),
         PublishError::Closed { .. } => (StatusCode::FORBIDDEN, error.to_string()),
         other => bad(other.to_string()),
