@@ -3,6 +3,7 @@
 use pypicache_server::config::{Configuration, SourceKind};
 
 use crate::args::CheckArgs;
+use crate::output::print_line;
 use crate::{OK, WRONG_USE, print_error};
 
 pub(crate) fn check(options: CheckArgs) -> u8 {
@@ -50,13 +51,13 @@ fn print(configuration: &Configuration, json: bool) {
             "data_dir": configuration.data_dir, "anonymous_read": configuration.anonymous_read,
             "max_size": configuration.max_size, "sources": sources, "indexes": indexes,
         });
-        anstream::println!("{document:#}");
+        print_line!("{document:#}");
         return;
     }
-    anstream::println!("listen     {}", configuration.listen);
-    anstream::println!("cache      {}", configuration.cache_dir.display());
-    anstream::println!("data       {}", configuration.data_dir.display());
-    anstream::println!(
+    print_line!("listen     {}", configuration.listen);
+    print_line!("cache      {}", configuration.cache_dir.display());
+    print_line!("data       {}", configuration.data_dir.display());
+    print_line!(
         "anonymous  {}",
         if configuration.anonymous_read {
             "may read"
@@ -64,7 +65,7 @@ fn print(configuration: &Configuration, json: bool) {
             "may not read"
         }
     );
-    anstream::println!(
+    print_line!(
         "max-size   {}",
         configuration
             .max_size
@@ -74,15 +75,15 @@ fn print(configuration: &Configuration, json: bool) {
         .tls
         .as_ref()
         .map(|(cert, _)| cert.display().to_string());
-    anstream::println!("tls        {}", tls.as_deref().unwrap_or("none"));
-    anstream::println!("rules      {}", rules(configuration));
-    anstream::println!("offline    {}", configuration.offline);
-    anstream::println!("prefetch   {}", configuration.prefetch);
+    print_line!("tls        {}", tls.as_deref().unwrap_or("none"));
+    print_line!("rules      {}", rules(configuration));
+    print_line!("offline    {}", configuration.offline);
+    print_line!("prefetch   {}", configuration.prefetch);
     for (name, from) in sources {
-        anstream::println!("source     {name}: {}", from.join(", else "));
+        print_line!("source     {name}: {}", from.join(", else "));
     }
     for index in &configuration.indexes {
-        anstream::println!("index      /{}/simple/", index.name);
+        print_line!("index      /{}/simple/", index.name);
     }
 }
 

@@ -10,6 +10,7 @@ use pypicache_server::data_dir::{self, LAYOUT};
 use pypicache_server::observe::audit::Audit;
 
 use crate::args::DataArgs;
+use crate::output::report_line;
 use crate::{FAILED, WRONG_USE, print_error, wrong_use};
 
 const NO_SOURCE: &str =
@@ -94,7 +95,7 @@ impl Data {
                 "there is no data directory {place}: a token there would be worth nothing; --init-data makes it"
             )),
             _ => {
-                anstream::eprintln!(
+                report_line!(
                     "no server has used {place} yet: it becomes the data directory, and the server has to be started with it"
                 );
                 Ok(())
@@ -111,7 +112,7 @@ impl Data {
         match found[..] {
             [(name, hosted)] => {
                 if !self.is_used() {
-                    anstream::eprintln!(
+                    report_line!(
                         "no server has used {} yet: it becomes the data directory",
                         self.data_dir().display()
                     );
@@ -143,7 +144,7 @@ impl Data {
             ..HostedOptions::default()
         };
         HostedSource::open(name, &hosted.dir, options).map_err(|error| {
-            anstream::eprintln!(
+            report_line!(
                 "error: the uploads in {} cannot be opened: {error}",
                 hosted.dir.display()
             );

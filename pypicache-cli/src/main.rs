@@ -7,6 +7,7 @@ mod data;
 mod import_command;
 mod logging;
 mod manage_command;
+mod output;
 mod serve_command;
 mod server;
 mod token_command;
@@ -20,6 +21,8 @@ use pypicache_core::hosted_source::ManageAction;
 
 use args::{Command, CommandLine, ConfigCommand};
 
+use output::report_line;
+
 /// Everything went well.
 const OK: u8 = 0;
 /// It did not.
@@ -29,7 +32,7 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    logging::start(&command_line.logging);
+    let _lines = logging::start(&command_line.logging);
     let code = match command_line.command {
         Command::Serve(options) => serve_command::serve(&options.into_overrides()),
         Command::Config {
@@ -67,16 +70,16 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// Says what is wrong with how the command was called.
 fn wrong_use<T>(problem: &str) -> Result<T, u8> {
-    anstream::eprintln!("error: {problem}");
+    report_line!("error: {problem}");
     Err(WRONG_USE)
 }
 
 /// Prints the whole chain of reasons, once.
 fn print_error(error: &dyn std::error::Error) {
-    anstream::eprintln!("error: {error}");
+    report_line!("error: {error}");
     let mut next = error.source();
     while let Some(cause) = next {
-        anstream::eprintln!("  caused by: {cause}");
+        report_line!("  caused by: {cause}");
         next = cause.source();
     }
 }

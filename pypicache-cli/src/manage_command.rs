@@ -5,6 +5,7 @@ use pypicache_core::model::ProjectName;
 use serde_json::Value;
 
 use crate::args::{DeleteArgs, FilesArgs, ServerArgs, ShowArgs};
+use crate::output::{print_line, report_line};
 use crate::server::{Answer, Server};
 use crate::{FAILED, OK, WRONG_USE};
 
@@ -25,7 +26,7 @@ pub(crate) fn delete(options: DeleteArgs) -> u8 {
             true => "--all and a release or file exclude each other",
             false => "name a release or --file, or say --all",
         };
-        anstream::eprintln!("error: {problem}");
+        report_line!("error: {problem}");
         return WRONG_USE;
     }
     change(options.files, &ManageAction::Delete)
@@ -41,7 +42,7 @@ pub(crate) fn show(options: &ShowArgs) -> u8 {
     ended(project_path(&options.project).and_then(|path| {
         let answer = Server::new(&options.server)?.ask(&path, None)?;
         match (answer, options.server.json) {
-            (Answer::Document(document), true) => anstream::println!("{document:#}"),
+            (Answer::Document(document), true) => print_line!("{document:#}"),
             (Answer::Document(document), false) => print_record(&document),
             (Answer::Refused(detail), _) => return Err(refused(&detail)),
         }
@@ -68,18 +69,18 @@ fn send(
         Answer::Refused(detail) => return Err(refused(&detail)),
     };
     if server.json {
-        anstream::println!("{document:#}");
+        print_line!("{document:#}");
         return Ok(());
     }
     for name in document["changed"].as_array().into_iter().flatten() {
-        anstream::println!("{}", name.as_str().unwrap_or_default());
+        print_line!("{}", name.as_str().unwrap_or_default());
     }
     Ok(())
 }
 
 fn project_path(project: &str) -> Result<String, u8> {
     let project = ProjectName::parse(project).map_err(|error| {
-        anstream::eprintln!("error: {error}");
+        report_line!("error: {error}");
         WRONG_USE
     })?;
     Ok(format!("-/projects/{project}"))
@@ -87,7 +88,7 @@ fn project_path(project: &str) -> Result<String, u8> {
 
 fn print_record(document: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    anstream::println!(
+    print_line!(
         "{} in {}: {}",
         text(&document["project"]),
         text(&document["source"]),
@@ -109,12 +110,12 @@ fn print_record(document: &Value) {
             .map(|by| format!("  by {by}"))
             .unwrap_or_default();
         let (name, size, time) = (text(&file["filename"]), &file["size"], text(&file["upload_time"]));
-        anstream::println!("  {name}  {size} bytes  {time}{by}{yanked}{state}");
+        print_line!("  {name}  {size} bytes  {time}{by}{yanked}{state}");
     }
 }
 
 fn refused(detail: &str) -> u8 {
-    anstream::eprintln!("error: {detail}");
+    report_line!("error: {detail}");
     FAILED
 }
 

@@ -3,6 +3,7 @@
 use pypicache_server::config::{Configuration, Overrides};
 use pypicache_server::run::run;
 
+use crate::output::report_line;
 use crate::{FAILED, OK, WRONG_USE, print_error};
 
 pub(crate) fn serve(overrides: &Overrides) -> u8 {
@@ -27,7 +28,7 @@ pub(crate) fn serve(overrides: &Overrides) -> u8 {
     };
     let ready = |address| {
         let version = env!("CARGO_PKG_VERSION");
-        anstream::eprintln!(
+        report_line!(
             "pypicache {version} listening on {scheme}://{address}/ (index: {scheme}://{address}/simple/)"
         );
     };

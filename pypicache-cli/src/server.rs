@@ -7,6 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::args::ServerArgs;
+use crate::output::report_line;
 use crate::{FAILED, WRONG_USE, print_error};
 
 /// A server and the credentials for it.
@@ -55,7 +56,7 @@ impl Server {
         let url = self.url.join(path).map_err(failed)?;
         let asked = self.client.call(&url, self.credentials.as_ref(), body);
         let (status, bytes) = self.runtime.block_on(asked).map_err(|cause| {
-            anstream::eprintln!(
+            report_line!(
                 "error: {} cannot be asked: {cause}; --server names another one",
                 self.url
             );
@@ -79,7 +80,7 @@ impl Server {
 fn credentials(options: &ServerArgs, url: &Url) -> Result<Option<Credentials>, u8> {
     let token = match &options.token_file {
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            anstream::eprintln!("error: the token file {} cannot be read: {error}", path.display());
+            report_line!("error: the token file {} cannot be read: {error}", path.display());
             WRONG_USE
         })?),
         None => std::env::var("PYPICACHE_TOKEN").ok(),

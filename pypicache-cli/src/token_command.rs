@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::args::{RoleName, ScopeName, TokenCommand, TokenCreateArgs};
 use crate::data::Data;
+use crate::output::{print_line, report_line};
 use crate::{FAILED, OK, WRONG_USE, print_error};
 
 pub(crate) fn token(command: TokenCommand) -> u8 {
@@ -26,7 +27,7 @@ pub(crate) fn token(command: TokenCommand) -> u8 {
 
 fn create(options: TokenCreateArgs) -> Result<u8, u8> {
     let wrong = |problem: String| {
-        anstream::eprintln!("error: {problem}");
+        report_line!("error: {problem}");
         WRONG_USE
     };
     let patterns = options.projects.iter().map(|text| NamePattern::parse(text));
@@ -54,14 +55,14 @@ fn create(options: TokenCreateArgs) -> Result<u8, u8> {
     });
     if options.json {
         let document = json!({ "id": record.id, "name": record.name, "token": secret.expose_secret() });
-        anstream::println!("{document:#}");
+        print_line!("{document:#}");
     } else {
-        anstream::eprintln!(
+        report_line!(
             "The token {:?} ({}), which is not shown again:",
             record.name,
             described(&record)
         );
-        anstream::println!("{}", secret.expose_secret());
+        print_line!("{}", secret.expose_secret());
     }
     Ok(OK)
 }
@@ -92,7 +93,7 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
 fn list(data: &Data, json: bool) -> Result<u8, u8> {
     let file = data.tokens();
     if !data.is_used() {
-        anstream::eprintln!("no server has kept anything in {}", data.data_dir().display());
+        report_line!("no server has kept anything in {}", data.data_dir().display());
     }
     let tokens = file.list().map_err(failed)?;
     if json {
@@ -105,11 +106,11 @@ fn list(data: &Data, json: bool) -> Result<u8, u8> {
                 })
             })
             .collect();
-        anstream::println!("{:#}", json!(shown));
+        print_line!("{:#}", json!(shown));
         return Ok(OK);
     }
     for token in &tokens {
-        anstream::println!("{}  {}  {}", token.id, token.name, described(token));
+        print_line!("{}  {}  {}", token.id, token.name, described(token));
     }
     Ok(OK)
 }
@@ -148,14 +149,14 @@ fn described(token: &TokenRecord) -> String {
 fn revoke(file: &TokenFile, audit: &Audit, token: &str) -> Result<u8, u8> {
     let revoked = file.revoke(token).map_err(failed)?;
     for token in &revoked {
-        anstream::eprintln!("revoked {} ({})", token.name, token.id);
+        report_line!("revoked {} ({})", token.name, token.id);
         audit.note(&Event {
             token: Some(details(token)),
             ..Event::new("token-revoked")
         });
     }
     if revoked.is_empty() {
-        anstream::eprintln!("error: there is no token of the id or name {token:?}; see pypicache token list");
+        report_line!("error: there is no token of the id or name {token:?}; see pypicache token list");
         return Err(FAILED);
     }
     Ok(OK)

@@ -4,6 +4,7 @@ use pypicache_core::model::ProjectName;
 use serde_json::Value;
 
 use crate::args::WhyArgs;
+use crate::output::{print_line, report_line};
 use crate::server::{Answer, Server};
 use crate::{FAILED, OK, WRONG_USE};
 
@@ -11,7 +12,7 @@ pub(crate) fn why(options: &WhyArgs) -> u8 {
     match asked(options) {
         Ok(document) => {
             match options.server.json {
-                true => anstream::println!("{document:#}"),
+                true => print_line!("{document:#}"),
                 false => print(&document),
             }
             OK
@@ -26,7 +27,7 @@ fn asked(options: &WhyArgs) -> Result<Value, u8> {
         None => (options.requirement.as_str(), None),
     };
     let project = ProjectName::parse(name).map_err(|error| {
-        anstream::eprintln!("error: {error}");
+        report_line!("error: {error}");
         WRONG_USE
     })?;
     let encoded =
@@ -36,7 +37,7 @@ fn asked(options: &WhyArgs) -> Result<Value, u8> {
     match Server::new(&options.server)?.ask(&path, None)? {
         Answer::Document(document) => Ok(document),
         Answer::Refused(detail) => {
-            anstream::eprintln!("error: {detail}");
+            report_line!("error: {detail}");
             Err(FAILED)
         }
     }
@@ -47,21 +48,21 @@ fn print(document: &Value) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut tier = document;
     while tier.is_object() {
-        anstream::println!(
+        print_line!(
             "{} at {} (index {})",
             text(&tier["project"]),
             text(&tier["tier"]),
             text(&tier["index"])
         );
         for source in tier["sources"].as_array().into_iter().flatten() {
-            anstream::println!("  source {}: {}", text(&source["source"]), text(&source["says"]));
+            print_line!("  source {}: {}", text(&source["source"]), text(&source["says"]));
         }
         for file in tier["files"].as_array().into_iter().flatten() {
             let rule = match file["rule"].as_str() {
                 Some(rule) => format!(" by rule {rule}: {}", text(&file["reason"])),
                 None => String::new(),
             };
-            anstream::println!("  {}  {}{rule}", text(&file["filename"]), text(&file["verdict"]));
+            print_line!("  {}  {}{rule}", text(&file["filename"]), text(&file["verdict"]));
         }
         tier = &tier["above"];
     }

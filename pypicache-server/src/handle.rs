@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use pypicache_core::source::{CacheStatus, Hop, IndexSource as _, Outcome, RequestContext, View};
 
 use crate::access::{Caller, Refusal, Scope};
+use crate::canonical_path::{cleaned, relative};
 use crate::client_context::{Client, ClientContext, REQUEST_ID, request_id};
 use crate::hosting::manage;
 use crate::hosting::mint;
@@ -17,8 +18,10 @@ use crate::hosting::upload;
 use crate::http::problem::{failed, nothing, problem, refused};
 use crate::http::request_context::context_of;
 use crate::http::respond::{self, RULE, Reply, full, insert, json_document};
+use crate::http::{cors, host};
 use crate::observe::audit::Event;
 use crate::route::{Route, route, view};
+use crate::simple::not_offered;
 use crate::simple::read::ReadRequest;
 use crate::site::{Index, Site};
 use crate::web::front_page;
@@ -38,10 +41,18 @@ pub(crate) async fn handle(site: &Site, peer: IpAddr, request: Request<Incoming>
     let id = request_id(&head.headers, &site.pseudonym);
     let target = target_of(site, &head);
     let route = target.as_ref().map_or("nothing", |target| target.route.name());
-    let (mut response, cache_status) = match target {
-        Some(target) => answer(site, client, &id, target, &head, body).await,
-        None => (nothing(), CacheStatus::default()),
+    let is_readable = target.as_ref().is_some_and(|target| target.route.is_of_index());
+    let (mut response, cache_status) = match (host::problem_with(&head), target) {
+        (Some(detail), _) => (
+            problem(StatusCode::BAD_REQUEST, "Bad request", detail),
+            CacheStatus::default(),
+        ),
+        (None, Some(target)) => answer(site, client, &id, target, &head, body).await,
+        (None, None) => (nothing(), CacheStatus::default()),
     };
+    if is_readable {
+        cors::allow_reading(response.headers_mut());
+    }
     if head.method == Method::HEAD {
         response = respond::without_body(response);
     }
@@ -96,7 +107,16 @@ struct RequestTarget<'a> {
 }
 
 fn target_of<'a>(site: &Site, head: &'a Parts) -> Option<RequestTarget<'a>> {
-    let (number, path) = site.index_of(site.proxies.strip(head.uri.path()))?;
+    let whole = site.proxies.strip(head.uri.path());
+    let target = read_path(site, whole);
+    match &target {
+        Some(read) if read.route != Route::Nothing => target,
+        _ => respelled(site, whole).or(target),
+    }
+}
+
+fn read_path<'a>(site: &Site, path: &'a str) -> Option<RequestTarget<'a>> {
+    let (number, path) = site.index_of(path)?;
     let (view, path) = view(path);
     let route = route(path);
     Some(RequestTarget {
@@ -104,6 +124,27 @@ fn target_of<'a>(site: &Site, head: &'a Parts) -> Option<RequestTarget<'a>> {
         view,
         path,
         route,
+    })
+}
+
+/// Where a path with empty segments leads that would mean a page or list without them.
+fn respelled<'a>(site: &Site, path: &'a str) -> Option<RequestTarget<'a>> {
+    let clean = cleaned(path)?;
+    let meant = read_path(site, &clean)?;
+    let to = match &meant.route {
+        Route::Page(_) | Route::Projects => clean.clone(),
+        // One redirect, whatever else is unusual about the spelling.
+        Route::Redirect(to) => {
+            let base = url::Url::parse("http://host/").ok()?.join(&clean).ok()?;
+            base.join(to).ok()?.path().to_owned()
+        }
+        _ => return None,
+    };
+    Some(RequestTarget {
+        number: meant.number,
+        view: meant.view,
+        path,
+        route: Route::Redirect(relative(path, &to)),
     })
 }
 
@@ -163,7 +204,7 @@ async fn answer(
     if !index.anonymous_read {
         keep_private(&mut response);
     }
-    if response.status() == StatusCode::FORBIDDEN && response.headers().contains_key(RULE) {
+    if response.headers().contains_key(RULE) {
         note_denial(site, &client_context, head, &response);
     }
     (response, cache_status)
@@ -258,6 +299,7 @@ async fn dispatch(
         Route::Page(project) => return read.page(&project).await,
         Route::File(path, sibling) => return read.file(path, sibling).await,
         Route::Provenance(project, file) => return read.provenance(&project, &file).await,
+        Route::Legacy if is_post && not_offered::is_xml_rpc(head) => not_offered::xml_rpc(),
         Route::Front | Route::Legacy if is_post => {
             upload::upload(site, index, client_context, head, body).await
         }
@@ -273,6 +315,8 @@ async fn dispatch(
         Route::Live => health(StatusCode::OK, "live"),
         Route::Ready => ready(site, index).await,
         Route::Redirect(to) => redirect(&to),
+        Route::JsonApi(project) => not_offered::json_api(&project),
+        Route::XmlRpc => not_offered::xml_rpc(),
         Route::Legacy | Route::Nothing => nothing(),
     };
     (response, CacheStatus::default())
@@ -284,6 +328,15 @@ async fn ready(site: &Site, index: &Index) -> Reply {
         return health(StatusCode::SERVICE_UNAVAILABLE, "stopping");
     }
     for hosting in &index.hosting {
+        if let Some(project) = hosting.source.damaged().first() {
+            let detail = format!(
+                "the record of {project} is damaged; the server's log says which file, a backup has it"
+            );
+            let document = serde_json::json!({ "status": "hosted data is damaged", "detail": detail });
+            let mut response = json_document(&document);
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return response;
+        }
         if let Err(error) = hosting.source.projects(&RequestContext::default()).await {
             tracing::error!(error = error.chain(), "not ready");
             return health(StatusCode::SERVICE_UNAVAILABLE, "hosted data cannot be read");
@@ -345,11 +398,7 @@ fn preflight(route: &Route) -> Reply {
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static(route.methods());
     headers.insert(ALLOW, methods);
-    headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
-    // Pages and files may be read from a browser; nothing is changed from one.
-    let readable = HeaderValue::from_static("GET, HEAD, OPTIONS");
-    headers.insert("access-control-allow-methods", readable);
-    headers.insert("access-control-allow-headers", HeaderValue::from_static("*"));
+    cors::allow_asking(headers);
     response
 }
 

@@ -22,6 +22,7 @@
 
 pub mod access;
 pub mod assemble;
+mod canonical_path;
 mod client_context;
 pub mod config;
 pub mod data_dir;

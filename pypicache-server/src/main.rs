@@ -1,15 +1,18 @@
 //! `pypicache-server [CONFIG]`: the server alone, for a team's host. `pypicache serve` is the same with flags.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pypicache_server::config::{Configuration, Overrides};
+use pypicache_server::observe::log::writer;
 use pypicache_server::run::run;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let (writer, _lines) = writer();
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_max_level(tracing::Level::INFO)
         .init();
     let config = std::env::args_os().nth(1).map(PathBuf::from);
@@ -28,7 +31,9 @@ async fn main() -> ExitCode {
     };
     let ready = |address| {
         let version = env!("CARGO_PKG_VERSION");
-        eprintln!("pypicache-server {version} listening on {scheme}://{address}/")
+        report(&format!(
+            "pypicache-server {version} listening on {scheme}://{address}/"
+        ))
     };
     match run(configuration, move || Configuration::load(&overrides), ready).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,11 +43,16 @@ async fn main() -> ExitCode {
 
 /// Prints the whole chain of reasons, once.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("error: {error}");
+    report(&format!("error: {error}"));
     let mut next = error.source();
     while let Some(cause) = next {
-        eprintln!("  caused by: {cause}");
+        report(&format!("  caused by: {cause}"));
         next = cause.source();
     }
     ExitCode::from(code)
+}
+
+/// A line on standard error, if anybody reads it.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -49,6 +49,10 @@ pub(crate) enum Route {
     Ready,
     /// `/metrics`: counters.
     Metrics,
+    /// `pypi/<project>/json` and the like: PyPI's JSON API, which is not offered.
+    JsonApi(ProjectName),
+    /// `RPC2`: PyPI's XML-RPC, which is not offered.
+    XmlRpc,
     /// Nothing of ours.
     Nothing,
 }
@@ -58,7 +62,7 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Self::Front => "GET, HEAD, POST, OPTIONS",
-            Self::Legacy | Self::Mint => "POST, OPTIONS",
+            Self::Legacy | Self::Mint | Self::XmlRpc => "POST, OPTIONS",
             Self::Project(_) => "GET, HEAD, POST, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -80,8 +84,21 @@ impl Route {
             Self::Live | Self::Ready => "health",
             Self::Audience | Self::Mint => "oidc",
             Self::Metrics => "metrics",
-            Self::Nothing => "nothing",
+            Self::JsonApi(_) | Self::XmlRpc | Self::Nothing => "nothing",
         }
+    }
+
+    /// Whether it is about what an index has: what installers read.
+    pub(crate) fn is_of_index(&self) -> bool {
+        matches!(
+            self,
+            Self::Projects
+                | Self::Page(_)
+                | Self::Redirect(_)
+                | Self::File(..)
+                | Self::Provenance(..)
+                | Self::JsonApi(_)
+        )
     }
 
     /// Whether the method means something here.
@@ -93,7 +110,13 @@ impl Route {
     pub(crate) fn scope(&self, method: &Method) -> Option<Scope> {
         match self {
             Self::Front if method != Method::POST => None,
-            Self::Nothing | Self::Live | Self::Ready | Self::Audience | Self::Mint => None,
+            Self::Nothing
+            | Self::JsonApi(_)
+            | Self::XmlRpc
+            | Self::Live
+            | Self::Ready
+            | Self::Audience
+            | Self::Mint => None,
             Self::Front | Self::Legacy => Some(Scope::Upload),
             Self::Project(_) => Some(Scope::Manage),
             _ => Some(Scope::Read),
@@ -131,9 +154,20 @@ pub(crate) fn route(path: &str) -> Route {
         Route::Ready
     } else if let Some(rest) = path.strip_prefix("/-/why/") {
         decoded_name(rest).map_or(Route::Nothing, Route::Why)
+    } else if path == "/RPC2" {
+        Route::XmlRpc
     } else {
-        Route::Nothing
+        json_api(path).map_or(Route::Nothing, Route::JsonApi)
     }
+}
+
+/// `pypi/<name>/json`, `pypi/<name>/<version>/json` as PyPI has it, `<name>/json` as pypiserver does.
+fn json_api(path: &str) -> Option<ProjectName> {
+    let path = path.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path).strip_suffix("/json")?;
+    let name = path.strip_prefix("pypi/").unwrap_or(path);
+    let (name, version) = name.split_once('/').unwrap_or((name, ""));
+    decoded_name(name).filter(|_| !version.contains('/') && path.len() > version.len())
 }
 
 /// `project/<name>/` and `project/<name>/<version>/`, as uploaders print them behind PyPI's example: the page.

@@ -114,7 +114,23 @@ impl Server {
         self.child.id()
     }
 
-    /// What it has printed so far.
+    /// Waits until the server has said this: log lines are written behind answers.
+    ///
+    /// # Panics
+    /// Where it does not within ten seconds.
+    pub fn says(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while !self.output().contains(text) {
+            assert!(
+                began.elapsed().as_secs() < 10,
+                "{text:?} is not in:\n{}",
+                self.output()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// What it has said so far.
     #[must_use]
     pub fn output(&self) -> String {
         self.output.lock().unwrap().clone()

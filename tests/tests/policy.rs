@@ -70,7 +70,7 @@ async fn rules_hide_files_on_pages_and_refuse_their_links() {
     let path = |package: &Package| format!("files/pypi{}", upstream.file_url(package).path());
     for link in [path(&old), path(&source_file), format!("{}.metadata", path(&old))] {
         let reply = tiers.get(&link).await;
-        assert_eq!(reply.status.as_u16(), 403, "{link}");
+        assert_eq!(reply.status.as_u16(), 451, "{link}");
         assert!(
             reply.json()["detail"].as_str().unwrap().contains("rule"),
             "{link}"
@@ -87,7 +87,7 @@ async fn rules_hide_files_on_pages_and_refuse_their_links() {
     let evil = tiers.page("evil-x").await;
     assert_eq!(
         evil.status.as_u16(),
-        403,
+        451,
         "not 404: that would send installers to another index"
     );
     assert!(
@@ -126,7 +126,7 @@ async fn a_rule_counts_for_what_is_held_and_for_the_tiers_below() {
     ] {
         assert_eq!(
             get_json(&ruled.url.join(&path).unwrap()).await.status.as_u16(),
-            403,
+            451,
             "{path}"
         );
     }
@@ -142,7 +142,7 @@ async fn a_rule_counts_for_what_is_held_and_for_the_tiers_below() {
     let page = laptop.page("six").await;
     assert_eq!(
         page.status.as_u16(),
-        403,
+        451,
         "the equal behind the team's tier is not asked instead"
     );
     assert!(
@@ -175,7 +175,7 @@ async fn young_files_are_seen_when_they_come_of_age() {
     assert_eq!(names(&tiers, "six").await, ["six-1.0-py3-none-any.whl"]);
     assert_eq!(names(&tiers, "certifi").await, ["certifi-9.0-py3-none-any.whl"]);
     let young = tiers.page("new").await;
-    assert_eq!(young.status.as_u16(), 403);
+    assert_eq!(young.status.as_u16(), 451);
     assert!(
         young.json()["detail"]
             .as_str()

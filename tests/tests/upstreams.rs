@@ -264,7 +264,7 @@ async fn a_netrc_file_that_cannot_be_read_stops_nothing_unless_it_was_named() {
     std::fs::write(home.join(".netrc"), "not a netrc file\n").unwrap();
     let server = started(&root, "team", &["--upstream", upstream.url().as_str()], &[]);
     assert_eq!(page(&server, "acme").await.0, 504);
-    assert!(server.output().contains("netrc"), "{}", server.output());
+    server.says("netrc");
     drop(server);
     let text = format!(
         "# machine {host} login nobody password nothing\nmachine {host} # note\n login ann password \"two words\"\n"

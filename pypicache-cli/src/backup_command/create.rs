@@ -11,11 +11,12 @@ use pypicache_server::observe::audit;
 use super::output::{Output, Packing};
 use super::{ROOT, TOKENS};
 use crate::data::Data;
+use crate::output::report_line;
 use crate::{FAILED, OK, error_chain, wrong_use};
 
 pub(super) fn create(data: &Data, path: &Path, allow_empty: bool) -> Result<u8, u8> {
     let failed = |error: io::Error| {
-        anstream::eprintln!("error: the backup {} cannot be written: {error}", path.display());
+        report_line!("error: the backup {} cannot be written: {error}", path.display());
         FAILED
     };
     let place = data.data_dir().display();
@@ -42,14 +43,14 @@ pub(super) fn create(data: &Data, path: &Path, allow_empty: bool) -> Result<u8, 
     }
     let (packing, end) = archive.finish().map_err(failed)?;
     for missing in &end.missing {
-        anstream::eprintln!(
+        report_line!(
             "missing: {}: {}",
             missing.what.escape_debug(),
             missing.why.escape_debug()
         );
     }
     if end.files == 0 && !allow_empty {
-        anstream::eprintln!(
+        report_line!(
             "error: there are 0 files in {place}, so that no backup was written: is this the server's configuration? \
              --allow-empty writes it all the same"
         );
@@ -57,11 +58,11 @@ pub(super) fn create(data: &Data, path: &Path, allow_empty: bool) -> Result<u8, 
     }
     packing.finish().map_err(failed)?;
     let kept = output.keep(end.missing.is_empty()).map_err(failed)?;
-    anstream::eprintln!("{} files are in {}", end.files, kept.display());
+    report_line!("{} files are in {}", end.files, kept.display());
     if end.missing.is_empty() {
         return Ok(OK);
     }
-    anstream::eprintln!("error: {} things are missing from this backup", end.missing.len());
+    report_line!("error: {} things are missing from this backup", end.missing.len());
     Err(FAILED)
 }
 

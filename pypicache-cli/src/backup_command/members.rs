@@ -11,6 +11,7 @@ use pypicache_core::model::ProjectName;
 use pypicache_server::observe::audit;
 
 use super::{ROOT, TOKENS};
+use crate::output::report_line;
 
 /// The rest of the archive, which the reader of a project's files takes from one by one.
 pub(super) type Entries<'a> = tar::Entries<'a, Box<dyn Read>>;
@@ -96,7 +97,7 @@ pub(super) fn next<'e>(entries: &RefCell<Entries<'e>>) -> io::Result<Option<Entr
     loop {
         match entries.borrow_mut().next().transpose()? {
             Some(entry) if !entry.header().entry_type().is_file() => {
-                anstream::eprintln!(
+                report_line!(
                     "passed over: {}: it is no regular file",
                     path_of(&entry).escape_debug()
                 );

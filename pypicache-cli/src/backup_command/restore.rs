@@ -14,6 +14,7 @@ use pypicache_server::observe::audit::{self, Event};
 use super::members::{Entries, Entry, Part, next, of_project, open, part_of, path_of, skip};
 use super::{ROOT, TOKENS};
 use crate::data::Data;
+use crate::output::{print_line, report_line};
 use crate::{FAILED, OK, error_chain};
 
 /// The largest document of tokens that is read, in bytes.
@@ -21,13 +22,13 @@ const MAX_TOKENS: u64 = 64 * 1024 * 1024;
 
 pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8> {
     let failed = |error: io::Error| {
-        anstream::eprintln!("error: the backup {} cannot be put back: {error}", path.display());
+        report_line!("error: the backup {} cannot be put back: {error}", path.display());
         FAILED
     };
     let is_whole = match check_backup(open(path).map_err(failed)?, ROOT) {
         Ok(end) => {
             for missing in &end.missing {
-                anstream::eprintln!(
+                report_line!(
                     "not in this backup: {}: {}",
                     missing.what.escape_debug(),
                     missing.why.escape_debug()
@@ -37,13 +38,13 @@ pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8>
         }
         Err(damage) => {
             let severity = if partial { "warning" } else { "error" };
-            anstream::eprintln!(
+            report_line!(
                 "{severity}: {} is no whole backup: {}",
                 path.display(),
                 error_chain(&damage)
             );
             if !partial {
-                anstream::eprintln!(
+                report_line!(
                     "Nothing was put back. --partial takes what is whole of it; what it lacks is left out."
                 );
                 return Err(FAILED);
@@ -57,12 +58,12 @@ pub(super) fn restore(data: &Data, path: &Path, partial: bool) -> Result<u8, u8>
     let mut restoring = Restoring::new(data);
     let ended = restoring.all(&entries);
     for (name, why) in &restoring.left_out {
-        anstream::eprintln!("left out: {}: {}", name.escape_debug(), why.escape_debug());
+        report_line!("left out: {}: {}", name.escape_debug(), why.escape_debug());
     }
     if restoring.repaired > 0 {
-        anstream::println!("{} that were lost or damaged are whole again", restoring.repaired);
+        print_line!("{} that were lost or damaged are whole again", restoring.repaired);
     }
-    anstream::println!(
+    print_line!(
         "{} restored, {} there already, {} left out",
         restoring.added,
         restoring.known,
@@ -156,8 +157,8 @@ impl<'a> Restoring<'a> {
                 .map_err(|error| error_chain(&error))
         });
         match restored {
-            Ok(true) => anstream::eprintln!("the tokens are back"),
-            Ok(false) => anstream::eprintln!("tokens stay as they are: there are some already"),
+            Ok(true) => report_line!("the tokens are back"),
+            Ok(false) => report_line!("tokens stay as they are: there are some already"),
             Err(why) => self.left_out.push((TOKENS.to_owned(), why)),
         }
         Ok(())
@@ -168,7 +169,7 @@ impl<'a> Restoring<'a> {
         prepare_dir(&self.audit_logs)?;
         let target = self.audit_logs.join(name);
         if target.exists() {
-            anstream::eprintln!("{} stays as it is", target.display());
+            report_line!("{} stays as it is", target.display());
             return Ok(());
         }
         let mut staged = tempfile::NamedTempFile::new_in(&self.audit_logs)?;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::args::ImportArgs;
 use crate::data::Data;
+use crate::output::{print_line, report_line};
 use crate::{FAILED, OK, WRONG_USE, error_chain};
 
 /// How much is read at once, in bytes.
@@ -69,7 +70,7 @@ pub(crate) fn import(options: &ImportArgs) -> u8 {
             } else {
                 "brought in"
             };
-            anstream::println!(
+            print_line!(
                 "{} {verb}, {} there already, {} left out",
                 outcome.new,
                 outcome.known,
@@ -89,7 +90,7 @@ fn imported(options: &ImportArgs) -> Result<Outcome, u8> {
         .enable_all()
         .build()
         .map_err(|error| {
-            anstream::eprintln!("error: {error}");
+            report_line!("error: {error}");
             FAILED
         })?;
     let mut outcome = Outcome::default();
@@ -105,20 +106,20 @@ fn imported(options: &ImportArgs) -> Result<Outcome, u8> {
             }
         };
         if options.dry_run {
-            anstream::println!("{}", root.path().join(&candidate.path).display());
+            print_line!("{}", root.path().join(&candidate.path).display());
             outcome.new += 1;
             continue;
         }
         match runtime.block_on(bring_in(&source, &candidate, file)) {
             Ok((upload, Published::New(sha256))) => {
                 outcome.new += 1;
-                anstream::println!("{}", candidate.filename);
+                print_line!("{}", candidate.filename);
                 note(&data.audit, &source, &upload, &sha256.to_hex());
             }
             Ok((_, Published::Known(_))) => outcome.known += 1,
             Err(Failure::File(problem)) => outcome.leave_out(&candidate.path, &problem),
             Err(Failure::All(problem)) => {
-                anstream::eprintln!("error: {problem}");
+                report_line!("error: {problem}");
                 return Err(FAILED);
             }
         }
@@ -129,7 +130,7 @@ fn imported(options: &ImportArgs) -> Result<Outcome, u8> {
 impl Outcome {
     fn leave_out(&mut self, path: &Path, why: &str) {
         self.failed += 1;
-        anstream::eprintln!("left out: {}: {why}", path.display().to_string().escape_debug());
+        report_line!("left out: {}: {why}", path.display().to_string().escape_debug());
     }
 }
 
@@ -143,7 +144,7 @@ fn find(path: &Path) -> Result<(Beneath, Found), u8> {
         Ok((root, found))
     });
     found.map_err(|error| {
-        anstream::eprintln!("error: {} cannot be read: {error}", path.display());
+        report_line!("error: {} cannot be read: {error}", path.display());
         WRONG_USE
     })
 }

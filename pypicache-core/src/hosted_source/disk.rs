@@ -1,10 +1,12 @@
 //! The layout on disk, and how it is changed so that a crash leaves the old state or the new.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::record::ProjectRecord;
@@ -28,6 +30,8 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 pub(super) struct Disk {
     root: PathBuf,
+    /// Projects whose record could not be understood when it was read last. A std mutex: held for a look or a change.
+    damaged: Mutex<BTreeSet<ProjectName>>,
 }
 
 /// Held while a record is changed; let go when it is dropped.
@@ -40,7 +44,10 @@ impl Disk {
             prepare_dir(&root.join(part))?;
         }
         remove_leftovers(&root.join("staging"))?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            damaged: Mutex::default(),
+        })
     }
 
     pub(super) fn stage(&self) -> io::Result<Staging> {
@@ -89,8 +96,33 @@ impl Disk {
     /// The record. One that cannot be understood is an error: hosted projects are never lost in silence.
     pub(super) fn read(&self, project: &ProjectName) -> io::Result<Option<ProjectRecord>> {
         self.read_bytes(project)?
-            .map(|bytes| parse_record(&bytes))
+            .map(|bytes| self.parse(project, &bytes))
             .transpose()
+    }
+
+    /// The record out of its bytes. That it is damaged is said in the log once, and kept in mind until it can be read again.
+    pub(super) fn parse(&self, project: &ProjectName, bytes: &[u8]) -> io::Result<ProjectRecord> {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        match parse_record(bytes) {
+            Ok(record) => {
+                damaged.remove(project);
+                Ok(record)
+            }
+            Err(error) => {
+                let path = self.record_path(project);
+                if damaged.insert(project.clone()) {
+                    tracing::error!(path = %path.display(), %error, "the record of a hosted project is damaged; restore it from a backup");
+                }
+                let text = format!("the record {} is damaged: {error}", path.display());
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
+        }
+    }
+
+    /// Projects whose record is damaged, as far as they were read.
+    pub(super) fn damaged(&self) -> Vec<ProjectName> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().cloned().collect()
     }
 
     /// Replaces the record. The caller holds the lock.

@@ -136,6 +136,12 @@ impl HostedSource {
         &self.shared.name
     }
 
+    /// Projects whose record is damaged, as far as they were asked for since the source was opened.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<ProjectName> {
+        self.shared.disk.damaged()
+    }
+
     /// Everything that is written to disk of a project, deleted files too; `None` where nobody ever uploaded it.
     pub async fn record(&self, project: &ProjectName) -> Result<Option<ProjectRecord>, SourceError> {
         let wanted = project.clone();

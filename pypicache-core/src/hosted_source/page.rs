@@ -7,7 +7,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use pep440_rs::Version;
 
-use super::disk::{Stamp, parse_record};
+use super::disk::Stamp;
 use super::record::{HostedFile, ProjectRecord, State};
 use super::{Shared, tag};
 use crate::model::{CoreMetadata, Digests, FileEntry, FilePath, ProjectName, ProjectPage};
@@ -57,7 +57,7 @@ impl Shared {
         let (Some(stamp), Some(bytes)) = (self.disk.stamp(project)?, self.disk.read_bytes(project)?) else {
             return Ok(None);
         };
-        let page = Arc::new(self.page_of(project, &parse_record(&bytes)?));
+        let page = Arc::new(self.page_of(project, &self.disk.parse(project, &bytes)?));
         let validators = Validators {
             upstream: self.name.clone(),
             etag: Some(tag(&bytes)),

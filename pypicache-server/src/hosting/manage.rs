@@ -106,8 +106,8 @@ pub(crate) async fn change(
         }
         Err(ManageError::Storage(cause)) => {
             tracing::error!(%project, %cause, "a change cannot be written down");
-            let detail = "The server cannot write the change down now; its log says why.";
-            problem(StatusCode::INSUFFICIENT_STORAGE, "Not kept", detail)
+            let detail = "The server's storage failed, and nothing was changed; its log says why.";
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "Not kept", detail)
         }
         Err(error) => problem(StatusCode::BAD_REQUEST, "Not possible", &error.to_string()),
     }

@@ -4,7 +4,9 @@
 //! Imports: `access`.
 
 pub(crate) mod condition;
+pub(crate) mod cors;
 pub(crate) mod file_body;
+pub(crate) mod host;
 pub(crate) mod negotiate;
 pub(crate) mod problem;
 pub(crate) mod proxy;

@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::access::Refusal;
 use crate::http::respond::{RULE, Reply, full, insert};
 
+/// How much of an explanation stands in the status line, in characters.
+const REASON_LENGTH: usize = 300;
+
 /// A problem document. `detail` says what failed, where, and what to do.
 pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Reply {
     document(
@@ -49,15 +52,17 @@ pub(crate) fn problem_for(request: &HeaderMap, status: StatusCode, title: &str, 
             response
         }
     };
-    let reason: String = detail
-        .chars()
-        .filter(|c| matches!(c, ' '..='~'))
-        .take(300)
-        .collect();
+    tell_in_status_line(&mut response, detail);
+    response
+}
+
+/// The reason phrase of HTTP/1 (RFC 9112 section 4): all that pip and twine print of an error.
+fn tell_in_status_line(response: &mut Reply, detail: &str) {
+    let plain = detail.chars().filter(|c| matches!(c, ' '..='~'));
+    let reason: String = plain.take(REASON_LENGTH).collect();
     if let Ok(reason) = ReasonPhrase::try_from(reason.into_bytes()) {
         response.extensions_mut().insert(reason);
     }
-    response
 }
 
 /// The answer to somebody who may not.
@@ -125,14 +130,18 @@ fn wrong_bytes(detail: &str) -> Reply {
     )
 }
 
-/// A rule keeps it out. The tier below has to tell that from wrong credentials, so it is told in a member of its own.
+/// A rule keeps it out. 451 is the status for "may not be had here, on purpose" (RFC 7725) that installers do not take for
+/// something else: after 403 uv says that credentials are wrong, after 404 it asks the next index. pip prints no body, so the
+/// reason stands in the status line as well. The tier below is told in a member of its own.
 fn kept_out(detail: &str) -> Reply {
-    let status = StatusCode::FORBIDDEN;
+    let status = StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS;
+    let title = "Kept out by a rule of the index";
     let mut response = document(
         status,
-        json!({ "type": "about:blank", "title": "Kept out by a rule", "status": status.as_u16(), "detail": detail, "cause": "rule" }),
+        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail, "cause": "rule" }),
     );
     insert(response.headers_mut(), RULE, detail);
+    tell_in_status_line(&mut response, detail);
     response
 }
 
@@ -163,10 +172,13 @@ pub(crate) fn failed(error: &SourceError) -> Reply {
             response
         }
         // Paths of this machine are for the log only.
-        _ => problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "This server's storage failed",
-            "The server could not read its own storage; its log says what happened.",
-        ),
+        _ => {
+            tracing::error!(error = error.chain(), "this server's storage failed");
+            problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "This server's storage failed",
+                "The server could not read its own storage; its log says what happened.",
+            )
+        }
     }
 }

@@ -3,4 +3,5 @@
 //! Imports: `data_dir`, `http`.
 
 pub mod audit;
+pub mod log;
 pub(crate) mod metrics;

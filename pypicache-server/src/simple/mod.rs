@@ -2,5 +2,6 @@
 //!
 //! Imports: `access`, `client_context`, `http`, `site`.
 
+pub(crate) mod not_offered;
 pub(crate) mod read;
 pub(crate) mod why;

@@ -20,6 +20,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use pypicache_core::hosted_source::{Attestations, PublishError, Published, ReceivedUpload, Upload};
 use pypicache_core::model::{FileKind, FileName, ProjectName};
+use pypicache_core::source::SourceError;
 use serde_json::json;
 
 use crate::access::{Caller, Refusal};
@@ -272,7 +273,7 @@ async fn offer(
 
 fn publish_denied(error: PublishError) -> Denied {
     match error {
-        PublishError::Storage(cause) => storage_denied(&cause.to_string()),
+        PublishError::Storage(cause) => storage_denied(&cause),
         PublishError::Busy(cause) => {
             tracing::error!(%cause, "an upload cannot be kept now");
             let detail = "something else holds the records of this server locked; nothing of the file stays, try again later";
@@ -292,18 +293,38 @@ fn form_denied(error: FormError) -> Denied {
             StatusCode::REQUEST_TIMEOUT,
             "the upload came to a halt".to_owned(),
         ),
-        FormError::Storage(error) => storage_denied(&error.chain()),
+        FormError::Storage(error) => source_denied(error),
     }
 }
 
-/// Paths of this machine are for the log only.
-fn storage_denied(cause: &str) -> Denied {
-    tracing::error!(cause, "an upload cannot be kept");
-    let status = StatusCode::INSUFFICIENT_STORAGE;
-    (
-        status,
-        "the server cannot keep the file now; nothing of it stays, try again later".to_owned(),
-    )
+/// Room may be made and tried again; what is damaged or forbidden stays so until somebody mends it. Paths of this machine are for
+/// the log only.
+fn storage_denied(error: &std::io::Error) -> Denied {
+    use std::io::ErrorKind::{FileTooLarge, InvalidData, QuotaExceeded, StorageFull};
+    tracing::error!(%error, "an upload cannot be kept");
+    let (status, detail) = match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the server has no room for the file; nothing of it stays, try again later",
+        ),
+        InvalidData => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "what the server has of this project is damaged, and nothing of the file stays; its log says which file, which has to \
+             be restored from a backup",
+        ),
+        _ => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server's storage failed, and nothing of the file stays; its log says why",
+        ),
+    };
+    (status, detail.to_owned())
+}
+
+fn source_denied(error: SourceError) -> Denied {
+    match error {
+        SourceError::Storage { cause, .. } => storage_denied(&cause),
+        error => storage_denied(&std::io::Error::other(error)),
+    }
 }
 
 fn bad(detail: impl Into<String>) -> Denied {
@@ -315,7 +336,7 @@ fn title(status: StatusCode) -> &'static str {
         StatusCode::CONFLICT => "Conflict",
         StatusCode::FORBIDDEN => "Not allowed",
         StatusCode::PAYLOAD_TOO_LARGE => "Too large",
-        StatusCode::INSUFFICIENT_STORAGE => "Not kept",
+        StatusCode::INSUFFICIENT_STORAGE | StatusCode::INTERNAL_SERVER_ERROR => "Not kept",
         StatusCode::SERVICE_UNAVAILABLE => "Could not tell",
         StatusCode::REQUEST_TIMEOUT => "Too slow",
         _ => "Not taken",

@@ -3,15 +3,15 @@
 use hyper::StatusCode;
 use pypicache_core::hosted_source::Upload;
 use pypicache_core::model::{FileEntry, FileKind, ProjectName};
-use pypicache_core::source::{Answer, IndexSource as _, RequestContext, SourceError};
+use pypicache_core::source::{Answer, IndexSource as _, RequestContext};
 
-use super::{Denied, bad, storage_denied};
+use super::{Denied, bad, source_denied};
 use crate::site::{Hosting, Index};
 
 /// A new name must be ours: claimed by the configuration, or unknown to whoever answers for it now.
 pub(super) async fn is_ours(index: &Index, hosting: &Hosting, upload: &Upload) -> Result<(), Denied> {
     let project = &upload.project;
-    let storage = |error: SourceError| storage_denied(&error.chain());
+    let storage = source_denied;
     if hosting.overlays_project(project) {
         return is_told_apart(index, upload).await;
     }
