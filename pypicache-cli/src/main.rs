@@ -1,5 +1,8 @@
 //! `pypicache`: commands over the core and server crates. Parses, calls, prints one chain of reasons, returns a code.
 
+// The standard macros panic where nobody reads any more.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod args;
 mod backup_command;
 mod config_command;

@@ -20,6 +20,9 @@
 //! # }
 //! ```
 
+// The standard macros panic where nobody reads any more.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod access;
 pub mod assemble;
 mod canonical_path;

@@ -1,5 +1,8 @@
 //! `pypicache-server [CONFIG]`: the server alone, for a team's host. `pypicache serve` is the same with flags.
 
+// The standard macros panic where nobody reads any more.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
