@@ -5,6 +5,7 @@
 
 pub(crate) mod condition;
 pub(crate) mod file_body;
+pub(crate) mod header_text;
 pub(crate) mod negotiate;
 pub(crate) mod problem;
 pub(crate) mod proxy;
