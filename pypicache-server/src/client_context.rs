@@ -7,6 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
 use crate::access::Caller;
+use crate::http::header_text;
 use crate::observe::audit::Event;
 
 /// The header that carries a request's id from tier to tier.
@@ -57,7 +58,7 @@ pub(crate) fn request_id(headers: &HeaderMap, pseudonym: &str) -> HeaderValue {
     }
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let front = pseudonym.rsplit('-').next().unwrap_or_default();
-    HeaderValue::from_str(&format!("{front}-{number:x}")).unwrap_or(HeaderValue::from_static("none"))
+    header_text::value(format_args!("{front}-{number:x}")).unwrap_or(HeaderValue::from_static("none"))
 }
 
 #[cfg(test)]

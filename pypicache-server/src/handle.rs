@@ -57,7 +57,9 @@ pub(crate) async fn handle(site: &Site, peer: IpAddr, request: Request<Incoming>
         response = respond::without_body(response);
     }
     respond::add_cache_status(&mut response, &cache_status, &site.pseudonym);
-    insert(response.headers_mut(), VIA, &format!("1.1 {}", site.pseudonym));
+    if let Some(via) = &site.via {
+        response.headers_mut().insert(VIA, via.clone());
+    }
     site.metrics
         .note_request(route, response.status(), begun.elapsed(), &cache_status);
     note(&head, &id, response.status(), &cache_status, begun);

@@ -1,30 +1,61 @@
 //! The site that is served now. Another one can take its place while requests are under way: each goes on with the one that
 //! it began with.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
 
 use crate::site::Site;
 
 /// A site that can be replaced. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct LiveSite(Arc<RwLock<Arc<Site>>>);
+pub struct LiveSite(watch::Sender<Arc<Site>>);
 
 impl LiveSite {
     /// The site for a request that begins now.
     #[must_use]
     pub fn current(&self) -> Arc<Site> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
     }
 
     /// Puts another site in its place.
     pub fn replace(&self, site: Site) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+        self.0.send_replace(Arc::new(site));
+    }
+
+    /// The same for one connection.
+    pub(crate) fn followed(&self) -> FollowedSite {
+        let mut receiver = self.0.subscribe();
+        let site = Arc::new(receiver.borrow_and_update().clone());
+        FollowedSite(Mutex::new(Followed { receiver, site }))
+    }
+}
+
+/// The live site as one connection sees it. Requests of one connection count their references at a place of its own:
+/// one that all requests of all connections count at would go to and fro between the processors.
+pub(crate) struct FollowedSite(Mutex<Followed>);
+
+struct Followed {
+    receiver: watch::Receiver<Arc<Site>>,
+    site: Arc<Arc<Site>>,
+}
+
+impl FollowedSite {
+    /// The site for a request that begins now.
+    pub(crate) fn current(&self) -> Arc<Arc<Site>> {
+        let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error says that nobody can replace it any more.
+        if followed.receiver.has_changed().unwrap_or(false) {
+            let site = Arc::clone(&followed.receiver.borrow_and_update());
+            followed.site = Arc::new(site);
+        }
+        followed.site.clone()
     }
 }
 
 impl From<Arc<Site>> for LiveSite {
     fn from(site: Arc<Site>) -> Self {
-        Self(Arc::new(RwLock::new(site)))
+        Self(watch::Sender::new(site))
     }
 }
 

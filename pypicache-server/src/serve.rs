@@ -114,6 +114,7 @@ async fn converse(
     builder: &auto::Builder<TokioExecutor>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let site = site.followed();
     let service = service_fn(move |request| {
         let site = site.current();
         async move { Ok::<_, Infallible>(handle(&site, peer, request).await) }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use pypicache_core::cached_source::CachedSource;
 use pypicache_core::hosted_source::HostedSource;
 use pypicache_core::http_source::HttpSource;
@@ -107,6 +108,8 @@ impl Hosting {
 /// Everything that one server answers for.
 pub struct Site {
     pub(crate) pseudonym: Arc<str>,
+    /// What every response says of the way that it came (`Via`).
+    pub(crate) via: Option<HeaderValue>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) access: Access,
     pub(crate) proxies: Proxies,
@@ -127,8 +130,10 @@ impl Site {
     /// loops go unnoticed.
     #[must_use]
     pub fn new(pseudonym: impl Into<Arc<str>>, indexes: Vec<Index>) -> Self {
+        let pseudonym = pseudonym.into();
         Self {
-            pseudonym: pseudonym.into(),
+            via: HeaderValue::try_from(format!("1.1 {pseudonym}")).ok(),
+            pseudonym,
             indexes,
             access: Access::default(),
             proxies: Proxies::default(),

@@ -56,6 +56,20 @@ impl Server {
         Self::launch(command, "127.0.0.1:0", directory, arguments)
     }
 
+    /// The same with one thread that serves, each of its system calls written to the file `log` by `strace`.
+    #[must_use]
+    pub fn start_traced(directory: &Path, log: &Path, arguments: &[&str]) -> Self {
+        let binary = command(directory).get_program().to_owned();
+        let mut tracer = clean(Command::new("strace"), directory);
+        // With -D the server is the child, not the tracer.
+        tracer
+            .args(["-D", "-f", "-qq", "-e", "signal=none", "-o"])
+            .arg(log)
+            .arg(binary);
+        tracer.env("TOKIO_WORKER_THREADS", "1");
+        Self::launch(tracer, "127.0.0.1:0", directory, arguments)
+    }
+
     fn launch(mut command: Command, address: &str, directory: &Path, arguments: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--listen", address, "--cache-dir"])
@@ -65,7 +79,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap_or_else(|error| panic!("{:?} does not start: {error}", command.get_program()));
         let output = Arc::new(Mutex::new(String::new()));
         let (sender, receiver) = mpsc::channel();
         let (lines, copy) = (

@@ -94,7 +94,8 @@ async fn every_answer_about_an_index_can_be_read_by_a_browser() {
     let page = laboratory.page("acme");
     let etag = get_json(&page).await.header("etag").to_owned();
     let json = ("accept", "application/vnd.pypi.simple.v1+json");
-    let cases: [(Url, Vec<(&str, &str)>, u16); 9] = [
+    type Case<'a> = (Url, Vec<(&'a str, &'a str)>, u16);
+    let cases: [Case<'_>; 9] = [
         (page.clone(), vec![json], 200),
         (page.clone(), vec![json, ("if-none-match", &etag)], 304),
         (page.clone(), vec![("accept", "image/png")], 406),

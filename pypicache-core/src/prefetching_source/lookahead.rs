@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -135,6 +135,8 @@ impl Lookahead {
     async fn turn(&self, thing: Thing) -> Option<(SemaphorePermit<'_>, Begun<'_>)> {
         let permit = self.shared.under_way.acquire().await.ok()?;
         loop {
+            // Pairs with the fence of `Waiting`: the permit is taken before the clients are counted.
+            fence(Ordering::SeqCst);
             let answered = self.shared.answered.notified();
             if self.shared.waiting.load(Ordering::Relaxed) <= self.shared.options.gives_way_to {
                 break;

@@ -24,7 +24,7 @@ mod prefetch_usage;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore};
@@ -118,7 +118,12 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.answered.notify_waiters();
+        // Telling takes a lock that all requests share, so it is done only while a lookahead holds a permit. The
+        // fences (see `Lookahead::turn`) see to it that one of the two sides notices the other.
+        fence(Ordering::SeqCst);
+        if self.0.under_way.available_permits() < self.0.options.at_once {
+            self.0.answered.notify_waiters();
+        }
     }
 }
 

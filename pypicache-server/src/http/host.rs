@@ -28,6 +28,9 @@ pub(crate) fn problem_with(head: &Parts) -> Option<&'static str> {
 /// An empty one is what clients send whose target has no authority.
 fn is_readable(host: &HeaderValue) -> bool {
     let Ok(text) = host.to_str() else { return false };
+    if is_plain(text) {
+        return true;
+    }
     let has_port = |authority: &Authority| {
         let port = authority
             .as_str()
@@ -39,6 +42,16 @@ fn is_readable(host: &HeaderValue) -> bool {
                 .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
     };
     text.is_empty() || text.parse().is_ok_and(|authority| has_port(&authority))
+}
+
+/// What nearly every request has: a name or an address of version 4, perhaps with a port. Told without reading it as more.
+fn is_plain(text: &str) -> bool {
+    let (name, port) = text.split_once(':').unwrap_or((text, "0"));
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !name.is_empty()
+        && name.bytes().all(is_of_name)
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_another(host: &HeaderValue, head: &Parts) -> bool {

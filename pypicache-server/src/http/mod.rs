@@ -6,6 +6,7 @@
 pub(crate) mod condition;
 pub(crate) mod cors;
 pub(crate) mod file_body;
+pub(crate) mod header_text;
 pub(crate) mod host;
 pub(crate) mod negotiate;
 pub(crate) mod problem;

@@ -46,17 +46,24 @@ const OFFERS: [(&str, Format, &str); 5] = [
     ("text/html", Format::Html, TEXT_HTML),
 ];
 
-/// The representation for these request headers; `None` where the client takes none that there is (406).
+/// What a header may name beside an offer, with what it means then.
+const WILDCARDS: [(&str, Format, &str); 3] = [
+    ("application/*", Format::Json, JSON),
+    ("text/*", Format::Html, TEXT_HTML),
+    ("*/*", Format::Html, TEXT_HTML),
+];
+
+/// The representation for these request headers (`accept`: the values of all such fields); `None` where the client takes none that there is (406).
 ///
 /// No `Accept`, or one that cannot be read, means whatever there is: HTML, for browsers and old clients.
-pub(crate) fn negotiate(
-    accept: Option<&str>,
+pub(crate) fn negotiate<'a>(
+    accept: impl IntoIterator<Item = &'a str>,
     encodings: Option<&str>,
     query: Option<&str>,
 ) -> Option<Representation> {
     let (format, content_type) = match wanted_format(query) {
         Some(offer) => offer,
-        None => best_offer(accept.unwrap_or("*/*"))?,
+        None => best_offer(accept)?,
     };
     Some(Representation {
         format,
@@ -80,36 +87,41 @@ fn wanted_format(query: Option<&str>) -> Option<(Format, &'static str)> {
         .map(|&(_, format, content_type)| (format, content_type))
 }
 
-fn best_offer(accept: &str) -> Option<(Format, &'static str)> {
-    let ranges: Vec<(String, u16)> = accept.split(',').filter_map(weighted).collect();
-    if ranges.is_empty() {
-        return Some((Format::Html, TEXT_HTML));
-    }
-    let exact = |name: &str| {
-        ranges
-            .iter()
-            .filter(|(range, _)| range == name)
-            .map(|(_, q)| *q)
-            .max()
-    };
-    let mut best: Option<(u16, Format, &'static str)> = None;
-    for (name, format, content_type) in OFFERS {
-        if let Some(q) = exact(name).filter(|q| *q > 0)
-            && best.is_none_or(|(known, ..)| q > known)
-        {
-            best = Some((q, format, content_type));
+fn best_offer<'a>(accept: impl IntoIterator<Item = &'a str>) -> Option<(Format, &'static str)> {
+    let mut offers = [None; OFFERS.len()];
+    let mut wildcards = [None; WILDCARDS.len()];
+    let mut says_nothing = true;
+    for (range, q) in accept
+        .into_iter()
+        .flat_map(|value| value.split(','))
+        .filter_map(weighted)
+    {
+        says_nothing = false;
+        if let Some(number) = OFFERS.iter().position(|(name, ..)| is_named(range, name)) {
+            offers[number] = offers[number].max(Some(q));
+        } else if let Some(number) = WILDCARDS.iter().position(|(name, ..)| is_named(range, name)) {
+            wildcards[number] = wildcards[number].max(Some(q));
         }
     }
+    if says_nothing {
+        return Some((Format::Html, TEXT_HTML));
+    }
+    let named = OFFERS.iter().zip(offers);
     // What is named outright wins over a wildcard of the same weight, and a wildcard means JSON or HTML.
-    let refused = |name: &str| exact(name) == Some(0);
-    let wildcards = [
-        ("application/*", JSON, Format::Json),
-        ("text/*", TEXT_HTML, Format::Html),
-        ("*/*", TEXT_HTML, Format::Html),
-    ];
-    for (range, content_type, format) in wildcards {
-        let name = if format == Format::Json { JSON } else { "text/html" };
-        if let Some(q) = exact(range).filter(|q| *q > 0 && !refused(name))
+    let is_refused = |content_type: &str| {
+        let mut of_type = OFFERS
+            .iter()
+            .zip(offers)
+            .filter(|((.., offered), _)| *offered == content_type);
+        of_type.next().is_some_and(|(_, q)| q == Some(0))
+    };
+    let meant = WILDCARDS
+        .iter()
+        .zip(wildcards)
+        .filter(|((.., content_type), _)| !is_refused(content_type));
+    let mut best: Option<(u16, Format, &'static str)> = None;
+    for (&(_, format, content_type), q) in named.chain(meant) {
+        if let Some(q) = q.filter(|q| *q > 0)
             && best.is_none_or(|(known, ..)| q > known)
         {
             best = Some((q, format, content_type));
@@ -118,15 +130,16 @@ fn best_offer(accept: &str) -> Option<(Format, &'static str)> {
     best.map(|(_, format, content_type)| (format, content_type))
 }
 
-/// One element as (lower-case name without parameters, weight in thousandths). `None` where it cannot be read.
-fn weighted(element: &str) -> Option<(String, u16)> {
+/// Whether a range or coding, as a client wrote it, is the one of this name.
+fn is_named(written: &str, name: &str) -> bool {
+    let letters = written.bytes().filter(|b| !b.is_ascii_whitespace());
+    letters.map(|b| b.to_ascii_lowercase()).eq(name.bytes())
+}
+
+/// One element as (name without parameters, weight in thousandths). `None` where it cannot be read.
+fn weighted(element: &str) -> Option<(&str, u16)> {
     let mut parts = element.split(';');
-    let name: String = parts
-        .next()?
-        .chars()
-        .filter(|c| !c.is_ascii_whitespace())
-        .collect::<String>()
-        .to_ascii_lowercase();
+    let name = parts.next()?.trim_ascii();
     if name.is_empty() {
         return None;
     }
@@ -148,14 +161,17 @@ fn weighted(element: &str) -> Option<(String, u16)> {
 
 /// The coding with the largest weight; of equals zstd, which is faster to undo, then gzip.
 fn encoding(header: &str) -> Encoding {
-    let codings: Vec<_> = header.split(',').filter_map(weighted).collect();
-    let weight = |name: &str| codings.iter().find(|(coding, _)| coding == name).map(|(_, q)| *q);
-    let zstd = weight("zstd").unwrap_or(0);
-    let gzip = weight("gzip")
-        .or_else(|| weight("x-gzip"))
-        .or_else(|| weight("*"))
-        .unwrap_or(0);
-    let identity = weight("identity").unwrap_or(0).max(1);
+    const CODINGS: [&str; 5] = ["zstd", "gzip", "x-gzip", "*", "identity"];
+    let mut weights = [None; CODINGS.len()];
+    for (coding, q) in header.split(',').filter_map(weighted) {
+        if let Some(number) = CODINGS.iter().position(|name| is_named(coding, name)) {
+            weights[number].get_or_insert(q);
+        }
+    }
+    let [zstd, gzip, x_gzip, any, identity] = weights;
+    let zstd = zstd.unwrap_or(0);
+    let gzip = gzip.or(x_gzip).or(any).unwrap_or(0);
+    let identity = identity.unwrap_or(0).max(1);
     if zstd >= gzip.max(identity) {
         Encoding::Zstd
     } else if gzip >= identity {
@@ -249,7 +265,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(accept in ".*", encodings in ".*", query in ".*") {
-            let _ = negotiate(Some(&accept), Some(&encodings), Some(&query));
+            let _ = negotiate(Some(&*accept), Some(&encodings), Some(&query));
         }
     }
 
@@ -277,7 +293,7 @@ mod tests {
                         .collect::<String>()
                 };
                 let accept = pick(picks) + text;
-                let _ = negotiate(Some(&accept), Some(&pick(encodings)), Some(text));
+                let _ = negotiate(Some(&*accept), Some(&pick(encodings)), Some(text));
                 let _ = negotiate(None, Some(text), None);
             });
     }

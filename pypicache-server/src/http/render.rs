@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use hyper::header::HeaderValue;
 use moka::sync::Cache;
 use pypicache_core::model::{FilePath, ProjectList, ProjectName, ProjectPage, Sha256};
 use pypicache_core::simple;
@@ -38,8 +39,30 @@ const LARGE: usize = 300;
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
     pub(crate) body: Bytes,
-    /// Strong, with quotes; differs between representations.
-    pub(crate) etag: Arc<str>,
+    /// Its entity tags.
+    pub(crate) etags: Etags,
+}
+
+/// The entity tags of one revision, one for each encoding: strong, with quotes.
+#[derive(Debug, Clone)]
+pub(crate) struct Etags(Arc<[HeaderValue; Encoding::ALL.len()]>);
+
+impl Etags {
+    fn of_revision(plain: &[u8]) -> Self {
+        let digest = Sha256::of(plain).to_hex();
+        let digits = &digest[..ETAG_DIGITS];
+        Self(Arc::new(Encoding::ALL.map(|encoding| etag_in(digits, encoding))))
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[HeaderValue] {
+        &*self.0
+    }
+
+    /// The one in this encoding.
+    pub(crate) fn of(&self, encoding: Encoding) -> &HeaderValue {
+        &self.0[encoding as usize]
+    }
 }
 
 /// The number of an index, and what it shows.
@@ -66,7 +89,7 @@ pub(crate) struct Renderer {
 
 /// Where the bytes of an answer are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retain {
+enum Retain {
     /// As long as there is room.
     Long,
     /// For those who ask at the same time.
@@ -87,9 +110,31 @@ impl Renderer {
         }
     }
 
+    /// The page's bytes for a client, on this machine or elsewhere, and how they are written.
+    pub(crate) async fn page_for(
+        &self,
+        is_local: bool,
+        index_view: IndexView,
+        page: &Arc<ProjectPage>,
+        wanted: Representation,
+    ) -> (Rendered, Representation) {
+        let key = (index_view, page.name.clone(), wanted);
+        let kept = self.slot(&self.pages, &key, page);
+        // Nearly always: it is at hand in just this form.
+        if let Some(rendered) = kept.as_ref().and_then(|slot| slot.rendered.get()) {
+            return (rendered.clone(), wanted);
+        }
+        let (representation, keep) = match is_local {
+            true => self.for_local_client(index_view, page, wanted),
+            false => (wanted, Retain::Long),
+        };
+        let rendered = self.page(index_view, page, (representation, keep)).await;
+        (rendered, representation)
+    }
+
     /// The representation that a client on this machine gets: a revision that none has got yet is not packed for it,
     /// since packing costs both sides more than it saves between two processes.
-    pub(crate) fn for_local_client(
+    fn for_local_client(
         &self,
         index_view: IndexView,
         page: &Arc<ProjectPage>,
@@ -123,8 +168,8 @@ impl Renderer {
         (plain, Retain::Short)
     }
 
-    /// The page's bytes for a client.
-    pub(crate) async fn page(
+    /// The page's bytes in one representation.
+    async fn page(
         &self,
         index_view: IndexView,
         page: &Arc<ProjectPage>,
@@ -190,23 +235,17 @@ pub(crate) fn render_list(list: &ProjectList, representation: Representation) ->
     finish(simple::write_list(representation.format, list), representation)
 }
 
-/// The tag of a revision in one encoding: `plain` is the front of it, with the opening quote.
-fn etag_in(plain: &str, encoding: Encoding) -> Arc<str> {
-    match encoding.name() {
-        None => format!("{plain}\"").into(),
-        Some(name) => format!("{plain}-{name}\"").into(),
-    }
-}
-
-/// The tags of a revision in all encodings, by one of them.
-pub(crate) fn etags_of_revision(etag: &str) -> [Arc<str>; 3] {
-    let plain = etag.get(..1 + ETAG_DIGITS).unwrap_or(etag);
-    Encoding::ALL.map(|encoding| etag_in(plain, encoding))
+#[expect(clippy::expect_used, reason = "hexadecimal digits and names of encodings")]
+fn etag_in(digits: &str, encoding: Encoding) -> HeaderValue {
+    let text = match encoding.name() {
+        None => format!("\"{digits}\""),
+        Some(name) => format!("\"{digits}-{name}\""),
+    };
+    HeaderValue::try_from(text).expect("digits, letters and quotes are good in a header")
 }
 
 fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
-    let digest = Sha256::of(&plain).to_hex();
-    let etag = etag_in(&format!("\"{}", &digest[..ETAG_DIGITS]), representation.encoding);
+    let etags = Etags::of_revision(&plain);
     let mut body = match representation.encoding {
         Encoding::Identity => plain,
         Encoding::Gzip => gzip(&plain),
@@ -216,7 +255,7 @@ fn finish(plain: Vec<u8>, representation: Representation) -> Rendered {
     body.shrink_to_fit();
     Rendered {
         body: body.into(),
-        etag,
+        etags,
     }
 }
 

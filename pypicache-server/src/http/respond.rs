@@ -1,6 +1,6 @@
 //! From a source's reply to a response: status, headers, body.
 
-use std::sync::Arc;
+use std::fmt;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -12,12 +12,12 @@ use hyper::header::{
     HeaderName, HeaderValue, IF_NONE_MATCH, VARY,
 };
 use hyper::{HeaderMap, Response, StatusCode};
-use pypicache_core::source::{Body, BodyError, CacheStatus, FileReply, Freshness};
+use pypicache_core::source::{Body, BodyError, CacheStatus, FileReply, Freshness, Hop};
 
 use crate::http::condition;
 use crate::http::file_body::FileBody;
+use crate::http::header_text::{self, write};
 use crate::http::negotiate::Representation;
-use crate::http::render;
 use crate::http::render::Rendered;
 
 /// What goes out: bytes in memory, a local file, or a stream.
@@ -33,6 +33,9 @@ const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 /// A file's bytes never change under their name.
 const IMMUTABLE: &str = "max-age=365000000, immutable, public";
+
+/// Room for all fields of a response at once: a map that grows field by field is built several times.
+const FIELDS: usize = 16;
 
 /// The longest lifetime that a stale page is sent with, in seconds.
 const STALE_LIFETIME: u64 = 60;
@@ -51,19 +54,24 @@ pub(crate) fn page(
     request: &HeaderMap,
 ) -> Reply {
     // A revision that the client has in another encoding is this revision all the same.
-    let tags = request
-        .contains_key(IF_NONE_MATCH)
-        .then(|| render::etags_of_revision(&rendered.etag));
-    let known = tags
-        .into_iter()
-        .flatten()
-        .find(|etag| condition::matches(request, etag));
+    let known = match request.contains_key(IF_NONE_MATCH) {
+        true => rendered
+            .etags
+            .all()
+            .iter()
+            .find(|etag| condition::matches(request, etag)),
+        false => None,
+    };
     let unchanged = known.is_some();
+    let etag = known
+        .unwrap_or(rendered.etags.of(representation.encoding))
+        .clone();
     let mut response = Response::new(full(if unchanged { Bytes::new() } else { rendered.body }));
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
+    headers.reserve(FIELDS);
     if !unchanged {
         headers.insert(
             CONTENT_TYPE,
@@ -74,15 +82,12 @@ pub(crate) fn page(
         }
     }
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    insert(headers, ETAG, known.as_ref().unwrap_or(&rendered.etag));
-    insert(
-        headers,
-        CACHE_CONTROL,
-        &format!("max-age={}, public", lifetime_of(freshness)),
-    );
-    insert(headers, AGE, &freshness.age.as_secs().to_string());
+    headers.insert(ETAG, etag);
+    let lifetime = lifetime_of(freshness);
+    write(headers, CACHE_CONTROL, format_args!("max-age={lifetime}, public"));
+    headers.insert(AGE, freshness.age.as_secs().into());
     if let Some(serial) = serial {
-        insert(headers, LAST_SERIAL, &serial.to_string());
+        headers.insert(LAST_SERIAL, serial.into());
     }
     response
 }
@@ -99,9 +104,9 @@ fn lifetime_of(freshness: Freshness) -> u64 {
 
 /// A file, a sibling, or a part of one.
 pub(crate) fn file(reply: FileReply, request: &HeaderMap, head_only: bool) -> Reply {
-    let etag = reply.sha256.map(|sha256| format!("\"{sha256}\""));
+    let etag = etag_of(&reply);
     let unchanged = etag
-        .as_deref()
+        .as_ref()
         .is_some_and(|etag| condition::matches(request, etag));
     let length = reply.part.map(|(_, length)| length).or(reply.size);
     let mut response = Response::new(match unchanged || head_only {
@@ -109,10 +114,11 @@ pub(crate) fn file(reply: FileReply, request: &HeaderMap, head_only: bool) -> Re
         false => body(reply.body),
     });
     let headers = response.headers_mut();
+    headers.reserve(FIELDS);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
-    if let Some(etag) = &etag {
-        insert(headers, ETAG, etag);
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
     }
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -123,12 +129,15 @@ pub(crate) fn file(reply: FileReply, request: &HeaderMap, head_only: bool) -> Re
         headers.insert(CONTENT_LENGTH, length.into());
     }
     if let Some((offset, length)) = reply.part {
-        let size = reply.size.map_or_else(|| "*".to_owned(), |size| size.to_string());
-        insert(
-            headers,
-            CONTENT_RANGE,
-            &format!("bytes {offset}-{}/{size}", offset + length.saturating_sub(1)),
-        );
+        let last = offset + length.saturating_sub(1);
+        match reply.size {
+            Some(size) => write(
+                headers,
+                CONTENT_RANGE,
+                format_args!("bytes {offset}-{last}/{size}"),
+            ),
+            None => write(headers, CONTENT_RANGE, format_args!("bytes {offset}-{last}/*")),
+        }
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response
@@ -136,23 +145,42 @@ pub(crate) fn file(reply: FileReply, request: &HeaderMap, head_only: bool) -> Re
 
 /// Adds what the tiers did (RFC 9211): those above first, then this one's caches.
 pub(crate) fn add_cache_status(response: &mut Reply, cache_status: &CacheStatus, pseudonym: &str) {
-    let mut members: Vec<String> = cache_status
-        .received
-        .as_deref()
-        .map(str::to_owned)
-        .into_iter()
-        .collect();
-    members.extend(
-        cache_status
-            .hops
-            .iter()
-            .map(|hop| format!("\"{pseudonym}/{}\"; {}", hop.cache, hop.outcome.cache_status())),
-    );
+    let headers = response.headers_mut();
     if let Some(notice) = &cache_status.notice {
-        insert(response.headers_mut(), RULE, &format!("kept out: {notice}"));
+        write(headers, RULE, format_args!("kept out: {notice}"));
     }
-    if !members.is_empty() {
-        insert(response.headers_mut(), CACHE_STATUS, &members.join(", "));
+    if cache_status.received.is_some() || !cache_status.hops.is_empty() {
+        let members = Members {
+            cache_status,
+            pseudonym,
+        };
+        write(headers, CACHE_STATUS, format_args!("{members}"));
+    }
+}
+
+/// The members of a `Cache-Status` field.
+struct Members<'a> {
+    cache_status: &'a CacheStatus,
+    pseudonym: &'a str,
+}
+
+impl fmt::Display for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        if let Some(received) = &self.cache_status.received {
+            f.write_str(received)?;
+            between = ", ";
+        }
+        for Hop { cache, outcome } in &self.cache_status.hops {
+            write!(
+                f,
+                "{between}\"{}/{cache}\"; {}",
+                self.pseudonym,
+                outcome.cache_status()
+            )?;
+            between = ", ";
+        }
+        Ok(())
     }
 }
 
@@ -182,14 +210,12 @@ pub(crate) fn without_body(mut response: Reply) -> Reply {
 
 /// Inserts text that holds nothing a header must not; what does is left out.
 pub(crate) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
+    write(headers, name, format_args!("{value}"));
 }
 
 /// The digest as an entity tag: what `If-Range` has to name.
-pub(crate) fn etag_of(reply: &FileReply) -> Option<Arc<str>> {
-    reply.sha256.map(|sha256| format!("\"{sha256}\"").into())
+pub(crate) fn etag_of(reply: &FileReply) -> Option<HeaderValue> {
+    header_text::value(format_args!("\"{}\"", reply.sha256?))
 }
 
 /// A JSON document that nobody keeps.

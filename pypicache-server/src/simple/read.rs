@@ -15,7 +15,6 @@ use crate::http::condition;
 use crate::http::negotiate::{Representation, negotiate};
 use crate::http::problem::{absent, failed, nothing, problem, refused};
 use crate::http::render;
-use crate::http::render::Retain;
 use crate::http::respond::{self, Reply, full};
 use crate::simple::why;
 use crate::site::Site;
@@ -57,12 +56,9 @@ impl ReadRequest<'_> {
                     return self.refused(&refusal);
                 }
                 let (index_view, renderer) = ((self.index, context.view), &self.site.renderer);
-                let (representation, keep) = match self.client_context.client.is_local {
-                    true => renderer.for_local_client(index_view, &reply.page, representation),
-                    false => (representation, Retain::Long),
-                };
-                let rendered = renderer
-                    .page(index_view, &reply.page, (representation, keep))
+                let is_local = self.client_context.client.is_local;
+                let (rendered, representation) = renderer
+                    .page_for(is_local, index_view, &reply.page, representation)
                     .await;
                 let serial = reply.page.last_serial;
                 let response =
@@ -160,7 +156,7 @@ impl ReadRequest<'_> {
         let answer = source.file(read, &context).await;
         if let Ok(Answer::Found(reply)) = &answer
             && read.range.is_some()
-            && !condition::range_applies(self.headers(), respond::etag_of(reply).as_deref())
+            && !condition::range_applies(self.headers(), || respond::etag_of(reply))
         {
             let whole = FileRequest {
                 range: None,
@@ -224,12 +220,11 @@ impl ReadRequest<'_> {
     fn representation(&self) -> Option<Representation> {
         let headers = self.headers();
         let accept = headers.get_all(hyper::header::ACCEPT).iter();
-        let accept: Vec<_> = accept.filter_map(|value| value.to_str().ok()).collect();
-        let accept = (!accept.is_empty()).then(|| accept.join(","));
+        let accept = accept.filter_map(|value| value.to_str().ok());
         let encoding = headers
             .get(hyper::header::ACCEPT_ENCODING)
             .and_then(|value| value.to_str().ok());
-        negotiate(accept.as_deref(), encoding, self.head.uri.query())
+        negotiate(accept, encoding, self.head.uri.query())
     }
 }
 

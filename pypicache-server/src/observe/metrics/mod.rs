@@ -3,41 +3,26 @@
 //! What happens to requests is counted here, as it happens; what the sources count themselves is read off them when
 //! somebody looks.
 
+mod shards;
 mod totals;
 
+use std::fmt::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use pypicache_core::source::{CacheStatus, Hop};
+use pypicache_core::source::CacheStatus;
 
 use crate::http::respond::{Reply, full};
+use shards::{Counts, SECONDS, Shards};
 pub(crate) use totals::Totals;
-
-/// Bounds of the times that are counted apart, in seconds.
-const SECONDS: [f64; 10] = [0.0001, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 10.0];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    route: &'static str,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    cache: String,
-    outcome: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -45,27 +30,12 @@ struct Reason {
 }
 
 /// What is counted here. Clones count together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
-    requests: Family<Request, Counter>,
-    seconds: Family<Route, Histogram>,
-    answers: Family<Outcome, Counter>,
+    requests: Arc<Shards>,
     denials: Family<Reason, Counter>,
     uploads: Family<Reason, Counter>,
     alarms: Counter,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
-            answers: Family::default(),
-            denials: Family::default(),
-            uploads: Family::default(),
-            alarms: Counter::default(),
-        }
-    }
 }
 
 impl Metrics {
@@ -77,18 +47,7 @@ impl Metrics {
         took: Duration,
         cache_status: &CacheStatus,
     ) {
-        let status = status.as_u16();
-        self.requests.get_or_create(&Request { route, status }).inc();
-        self.seconds
-            .get_or_create(&Route { route })
-            .observe(took.as_secs_f64());
-        for Hop { cache, outcome } in &cache_status.hops {
-            let labels = Outcome {
-                cache: cache.to_string(),
-                outcome: outcome.as_str(),
-            };
-            self.answers.get_or_create(&labels).inc();
-        }
+        self.requests.note(route, status.as_u16(), took, cache_status);
     }
 
     /// Somebody was turned away, or something kept out.
@@ -107,17 +66,6 @@ impl Metrics {
     }
 
     fn register(&self, registry: &mut Registry) {
-        registry.register("requests", "Requests that were answered.", self.requests.clone());
-        registry.register(
-            "request_seconds",
-            "From the request's head to the head of its answer.",
-            self.seconds.clone(),
-        );
-        registry.register(
-            "answers",
-            "What a source's cache did for answers.",
-            self.answers.clone(),
-        );
         registry.register(
             "denials",
             "Requests of somebody who may not, or for what a rule keeps out.",
@@ -139,6 +87,7 @@ impl Metrics {
     pub(crate) fn reply(&self, totals: Totals) -> Reply {
         let mut registry = Registry::with_prefix("pypicache");
         self.register(&mut registry);
+        registry.register_collector(Box::new(self.requests.sum()));
         registry.register_collector(Box::new(totals));
         let mut text = String::new();
         // Writing to a String does not fail.
@@ -148,5 +97,34 @@ impl Metrics {
             HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         response
+    }
+}
+
+impl Collector for Counts {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let encoder = &mut encoder;
+        let (name, help) = ("requests", "Requests that were answered.");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((route, status), count) in &self.requests {
+            let status = status.to_string();
+            let labels = [("route", *route), ("status", &*status)];
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
+        let help = "From the request's head to the head of its answer.";
+        let mut metric = encoder.encode_descriptor("request_seconds", help, None, MetricType::Histogram)?;
+        for (route, times) in &self.times {
+            let bounds = SECONDS.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(times.within).collect();
+            let labels = [("route", *route)];
+            let mut family = metric.encode_family(&labels)?;
+            family.encode_histogram::<NoLabelSet>(times.seconds, times.count, &buckets, None)?;
+        }
+        let (name, help) = ("answers", "What a source's cache did for answers.");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((cache, outcome), count) in &self.answers {
+            let labels = [("cache", &**cache), ("outcome", *outcome)];
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
