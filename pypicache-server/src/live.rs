@@ -35,7 +35,10 @@ impl LiveSite {
 /// one that all requests of all connections count at would go to and fro between the processors.
 pub(crate) struct FollowedSite(Mutex<Followed>);
 
-#[expect(clippy::redundant_allocation, reason = "the outer count is this connection's own")]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is this connection's own"
+)]
 struct Followed {
     receiver: watch::Receiver<Arc<Site>>,
     site: Arc<Arc<Site>>,
@@ -43,7 +46,10 @@ struct Followed {
 
 impl FollowedSite {
     /// The site for a request that begins now.
-    #[expect(clippy::redundant_allocation, reason = "the outer count is this connection's own")]
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "the outer count is this connection's own"
+    )]
     pub(crate) fn current(&self) -> Arc<Arc<Site>> {
         let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // An error says that nobody can replace it any more.

@@ -13,7 +13,7 @@ mod sdist;
 mod wheel;
 
 pub use examine::{ExamineError, examine};
-pub use headers::{header, requires_python};
+pub use headers::{header, headers, requires_python};
 pub use ranged::{RangedError, wheel_metadata_by_ranges};
 pub use sdist::sdist_metadata;
 pub use wheel::wheel_metadata;

@@ -1,12 +1,9 @@
-//! What an installer asks for next, as far as a page and METADATA let one guess.
+//! Which file an installer takes, as far as a page lets one guess.
 
 use pep440_rs::Version;
 
 use super::installer::{Fit, Installer};
-use crate::model::{CoreMetadata, FileEntry, ProjectName, ProjectPage};
-
-/// The most requirements that are looked at.
-const MAX_REQUIREMENTS: usize = 200;
+use crate::model::{CoreMetadata, FileEntry, ProjectPage};
 
 /// The wheel that an installer takes when nothing but the page decides: of the newest final version (where there is none,
 /// the newest) that it can run, the one that fits best. `None` where METADATA of such a wheel is not offered.
@@ -30,32 +27,10 @@ pub(super) fn wheel<'a>(page: &'a ProjectPage, installer: &Installer) -> Option<
     best.map(|(_, file)| file).filter(is_offered)
 }
 
-/// The projects that METADATA requires of everybody: none that only an extra wants, none for another system.
-pub(super) fn requirements(metadata: &[u8], installer: &Installer) -> Vec<ProjectName> {
-    let text = String::from_utf8_lossy(metadata);
-    let headers = text.lines().take_while(|line| !line.is_empty());
-    let mut names = Vec::new();
-    for line in headers
-        .filter_map(|line| line.strip_prefix("Requires-Dist:"))
-        .take(MAX_REQUIREMENTS)
-    {
-        let (requirement, marker) = line.split_once(';').unwrap_or((line, ""));
-        let is_wanted = !marker.contains("extra") && installer.may_need(marker);
-        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let name = requirement.trim_start().split(|c| !is_of_name(c)).next();
-        if let Some(Ok(name)) = name.filter(|_| is_wanted).map(ProjectName::parse)
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FilePath, Yanked};
+    use crate::model::{FilePath, ProjectName, Yanked};
 
     fn installer() -> Installer {
         Installer::parse(r#"uv/1 {"python":"3.11.2","implementation":{"name":"CPython"},"system":{"name":"Linux"},"distro":{"libc":{"lib":"glibc","version":"2.36"}},"cpu":"x86_64"}"#).unwrap()
@@ -97,15 +72,5 @@ mod tests {
             candidates.filename.as_str(),
             "a-1.10-cp311-cp311-manylinux_2_17_x86_64.whl"
         );
-    }
-
-    #[test]
-    fn what_everybody_needs_is_required() {
-        let metadata = b"Name: a\nRequires-Dist: B.c>=1\nRequires-Dist: d[x] (<2) ; python_version > '3'\nRequires-Dist: e; extra == 'test'\nRequires-Dist: colorama; sys_platform == 'win32'\nRequires-Dist: b-c\nRequires-Dist: ???\n\nRequires-Dist: body\n";
-        let names: Vec<_> = requirements(metadata, &installer())
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(names, ["b-c", "d"]);
     }
 }

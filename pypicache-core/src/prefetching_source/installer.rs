@@ -93,7 +93,7 @@ impl Installer {
             python: raw.python.and_then(|text| text.parse().ok()),
             implementation: name(raw.implementation),
             system: name(raw.system),
-            cpu: raw.cpu.map(|cpu| cpu.to_ascii_lowercase()),
+            cpu: raw.cpu,
             glibc,
         }
     }
@@ -107,28 +107,24 @@ impl Installer {
         specifiers.is_ok_and(|specifiers| specifiers.contains(python))
     }
 
-    /// Whether a requirement with this marker may count here. Only what is plainly about another system is ruled out.
-    pub(super) fn may_need(&self, marker: &str) -> bool {
-        let names: &[&str] = match self.system.as_deref() {
-            Some("Linux") => &["linux", "posix"],
-            Some("Darwin" | "macOS") => &["darwin", "posix"],
-            Some("Windows") => &["win32", "windows", "nt"],
-            _ => return true,
-        };
-        let marker = marker.to_ascii_lowercase();
-        let clause = |name: &str| {
-            let rest = marker.split_once(name)?.1.trim_start();
-            let (is_equal, rest) = match rest.strip_prefix("==") {
-                Some(rest) => (true, rest),
-                None => (false, rest.strip_prefix("!=")?),
-            };
-            let rest = rest.trim_start();
-            let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-            let value = rest[1..].split(quote).next()?;
-            Some(names.contains(&value) == is_equal)
-        };
-        let clauses = ["sys_platform", "platform_system", "os_name"];
-        marker.contains(" or ") || clauses.into_iter().filter_map(clause).all(|holds| holds)
+    /// Its Python.
+    pub(super) fn python(&self) -> Option<&Version> {
+        self.python.as_ref()
+    }
+
+    /// Its Python's implementation (`platform.python_implementation()`).
+    pub(super) fn implementation(&self) -> Option<&str> {
+        self.implementation.as_deref()
+    }
+
+    /// Its system (`platform.system()`).
+    pub(super) fn system(&self) -> Option<&str> {
+        self.system.as_deref()
+    }
+
+    /// Its machine (`platform.machine()`).
+    pub(super) fn machine(&self) -> Option<&str> {
+        self.cpu.as_deref()
     }
 
     /// How gladly it takes the wheel; `None` where it cannot run it, or where that is not known.
@@ -177,7 +173,7 @@ impl Installer {
         if tag == "any" {
             return Some(0);
         }
-        let cpu = self.cpu.as_deref()?;
+        let cpu = &*self.cpu.as_deref()?.to_ascii_lowercase();
         match self.system.as_deref()? {
             "Linux" => {
                 let (major, minor) = match tag.strip_suffix(cpu)?.strip_suffix('_')? {
@@ -271,29 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn requirements_of_other_systems_are_ruled_out() {
+    fn requires_python_decides() {
         let pip = Installer::parse(PIP).unwrap();
-        for (marker, may_need) in [
-            ("sys_platform == 'win32'", false),
-            ("sys_platform != \"win32\"", true),
-            ("platform_system == 'Linux' and python_version < '4'", true),
-            ("sys_platform == 'win32' or python_version > '3'", true),
-            ("os_name=='nt'", false),
-            ("sys_platform ==", true),
-        ] {
-            assert_eq!(pip.may_need(marker), may_need, "{marker}");
-        }
         assert!(pip.satisfies(Some(">=3.8,<4")) && !pip.satisfies(Some(">=3.12")) && pip.satisfies(None));
     }
 
     proptest! {
         #[test]
-        fn never_panics(agent in "(pip|uv)/1 \\PC{0,60}", wheel in "[a-z0-9_.-]{1,40}\\.whl", marker in "(sys_platform|os_name) ?[=!]?= ?\\PC{0,9}") {
+        fn never_panics(agent in "(pip|uv)/1 \\PC{0,60}", wheel in "[a-z0-9_.-]{1,40}\\.whl") {
             let known = Installer::parse(PIP).unwrap();
             if let Ok(wheel) = FileName::parse(&wheel) {
                 let _ = (known.fit(&wheel), Installer::parse(&agent).map(|installer| installer.fit(&wheel)));
             }
-            let _ = (known.may_need(&marker), known.satisfies(Some(&marker)));
+            let _ = known.satisfies(Some(&agent));
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::installer::Installer;
 use super::prefetch_usage::Begun;
+use super::requirements::requirements;
 use super::{Shared, Thing, candidates, is_fetched};
 use crate::model::{FileEntry, ProjectName, ProjectPage};
 use crate::source::{FileRequest, IndexSource as _, RequestContext};
@@ -76,7 +77,7 @@ impl Lookahead {
         };
         let wheel = self.likely_wheel(page).await?;
         let metadata = self.metadata(wheel).await?;
-        Some(candidates::requirements(&metadata, &self.installer))
+        Some(requirements(&metadata, &self.installer))
     }
 
     async fn page(&self, project: &ProjectName) -> Option<Arc<ProjectPage>> {

@@ -3,7 +3,7 @@
 //! pip asks for one thing after the other: a page, METADATA of one file, the page of the first requirement, and so on;
 //! each costs it the upstream's latency. So when an installer asks for a page that was not held, this source asks the
 //! source behind, in the installer's place, for METADATA of the wheel that it will likely take (`candidates`, by what its
-//! `User-Agent` says, `installer`), and for the pages of the projects which that wheel requires, and so on (`lookahead`).
+//! `User-Agent` says, `installer`), and for the pages of the projects which that wheel requires (`requirements`), and so on (`lookahead`).
 //! The caches behind keep what comes; nothing is handed on here.
 //!
 //! It stands in front of everything else of an index, so that guard, claims and rules count for its requests as for
@@ -15,12 +15,13 @@
 //!                           \-> METADATA of A -> page of B -> METADATA of B -> ...      lookahead
 //! ```
 //!
-//! Imports: `model`, `source`.
+//! Imports: `archive`, `model`, `source`.
 
 mod candidates;
 mod installer;
 mod lookahead;
 mod prefetch_usage;
+mod requirements;
 
 use std::fmt;
 use std::sync::Arc;
