@@ -78,8 +78,7 @@ impl Row {
                 let page: serde_json::Value = serde_json::from_slice(&plain.body).unwrap();
                 let link = page["files"][number]["url"].as_str().unwrap();
                 let path = link.trim_start_matches("../");
-                let request = request(&format!("/{path}{behind}"), self.headers);
-                request
+                request(&format!("/{path}{behind}"), self.headers)
             }
         };
         for _ in 0..WARM_UP {
