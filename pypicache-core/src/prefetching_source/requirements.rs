@@ -201,7 +201,7 @@ mod tests {
             ("", [false; 3]),
             ("-e .", [false; 3]),
             ("https://host.example/a.whl", [false; 3]),
-            ("a; colour == 'red'", [true; 3]),
+            ("a; colour == 'red'", [false; 3]),
             ("a; python_version >", [false; 3]),
         ] {
             let is_asked = [LINUX, WINDOWS, UNKNOWN].map(|agent| !of(agent, &[line]).is_empty());
