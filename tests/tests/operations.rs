@@ -93,6 +93,11 @@ async fn requests_under_way_outlive_a_new_configuration() {
     assert_eq!(body, file.bytes);
 }
 
+fn has_line(reply: &pypicache_tests::client::Reply, wanted: &str) -> bool {
+    let text = String::from_utf8_lossy(reply.bytes());
+    text.lines().any(|line| line == wanted)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_what_happened_and_name_no_project() {
     let mut team = Team::start().await;
@@ -123,7 +128,14 @@ async fn metrics_tell_what_happened_and_name_no_project() {
     let _ = get_json(&page).await;
     team.upstream.stop().await;
     let _ = get_json(&team.server.index().join("unknown/").unwrap()).await;
-    let metrics = get(&team.url("metrics"), &[]).await;
+    // A transfer is over when its file is in its place, which is behind the answer.
+    let mut metrics = get(&team.url("metrics"), &[]).await;
+    let began = std::time::Instant::now();
+    while !has_line(&metrics, "pypicache_transfers_finished_total{source=\"pypi\"} 1")
+        && began.elapsed().as_secs() < 10
+    {
+        metrics = get(&team.url("metrics"), &[]).await;
+    }
     assert!(
         metrics
             .header("content-type")
